@@ -1,0 +1,699 @@
+//! Training: forward, loss, backward, update, in the memory that the caller lends.
+//!
+//! A batch's gradients are sums over its samples in their order, multiplied once by 1/B. So it makes no difference to any
+//! bit whether a desktop takes the batch at once, or a device one sample after the other with
+//! [`Trainer::accumulate`] and then [`Trainer::apply`]. With batches of one sample, [`Mode::Fused`] updates each
+//! parameter within the backward pass and keeps no gradients: the same bits again.
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::inference::{self, Forward, activation_and_row, check_finite, weights_and_bias};
+use crate::kernels::activation::Slope;
+use crate::kernels::{
+    Accumulate, BiasGradient, Executor, GradientSink, Transpose, conv, dense, pool, split,
+    split_mut, upsample,
+};
+use crate::layer::{Activation, Work};
+use crate::loss::{Evaluate, Loss};
+use crate::math::Math;
+use crate::memory::exactly;
+use crate::network::{Network, Step, check_len};
+use crate::optimizer::{Fused, Optimizer, Rule, Update};
+
+/// How gradients become updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Gradients are summed up in memory over any number of calls.
+    Accumulate {
+        /// The most samples that one call takes; activations are kept for so many.
+        batch: usize,
+    },
+    /// One sample a step, and no memory for gradients.
+    Fused,
+}
+
+impl Mode {
+    /// The most samples that one call takes.
+    #[must_use]
+    pub const fn batch(self) -> usize {
+        match self {
+            Self::Accumulate { batch } => batch,
+            Self::Fused => 1,
+        }
+    }
+}
+
+/// What a training run does at each step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// What is made small.
+    pub loss: Loss,
+    /// How.
+    pub optimizer: Optimizer,
+    /// In which memory.
+    pub mode: Mode,
+    /// Layers before this index are frozen.
+    pub first_trainable: usize,
+    /// Whose exp in the forward pass.
+    pub math: Math,
+}
+
+/// How the lent memory is divided; all in elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Plan {
+    /// The first layer that has parameters and is not frozen.
+    first: usize,
+    /// The trainable parameters within all of them.
+    parameters: Range<usize>,
+    /// Sums of gradients, for each trainable parameter.
+    gradients: usize,
+    /// One array of the optimizer's state.
+    state: usize,
+    /// How many such arrays.
+    states: usize,
+    /// What comes into the first trainable layer from the frozen ones, a sample.
+    frozen: usize,
+    /// Outputs of the trainable layers, a sample.
+    activations: usize,
+    /// Two neighbouring gradients of outputs, a sample.
+    deltas: usize,
+    /// A transposed gradient of an output, a sample.
+    transposed: usize,
+    /// Deltas and the transposed one; before them, the workspace of the frozen layers lies there.
+    transient: usize,
+    /// Samples.
+    batch: usize,
+}
+
+impl Plan {
+    fn new(network: &Network<'_>, options: &Options) -> Result<Self, Error> {
+        let last = network
+            .layers()
+            .last()
+            .map_or(Activation::Linear, |layer| layer.kind.activation());
+        if options.loss == Loss::CategoricalCrossEntropy && last != Activation::Softmax {
+            return Err(Error::Mode {
+                reason: "categorical cross-entropy needs softmax as the last layer's activation",
+            });
+        }
+        options.math.check()?;
+        options.optimizer.check()?;
+        let batch = options.mode.batch();
+        if batch == 0 {
+            return Err(Error::Mode {
+                reason: "a batch needs at least one sample, but 0 came",
+            });
+        }
+        let trainable =
+            |step: &Step<'_>| step.index >= options.first_trainable && !step.parameters.is_empty();
+        let Some(first) = network.steps().find(trainable) else {
+            return Err(Error::Mode {
+                reason: "no layer that is not frozen has parameters",
+            });
+        };
+        let parameters = first.parameters.start..network.parameter_len();
+        let frozen = network
+            .steps()
+            .take(first.index)
+            .any(|step| !step.layer.kind.is_view());
+        let mut plan = Self {
+            first: first.index,
+            gradients: if options.mode == Mode::Fused {
+                0
+            } else {
+                parameters.len()
+            },
+            state: parameters.len(),
+            states: options.optimizer.state_per_parameter(),
+            parameters,
+            frozen: if frozen { first.input.len() } else { 0 },
+            activations: 0,
+            deltas: network.output().len(),
+            transposed: 0,
+            transient: 0,
+            batch,
+        };
+        for step in network
+            .steps()
+            .filter(|step| step.index >= first.index && !step.layer.kind.is_view())
+        {
+            plan.activations = plan.activations.saturating_add(step.output.len());
+            if step.index > first.index {
+                plan.deltas = plan
+                    .deltas
+                    .max(step.input.len().saturating_add(step.output.len()));
+                if batch > 1 && !step.parameters.is_empty() {
+                    plan.transposed = plan.transposed.max(step.output.len());
+                }
+            }
+        }
+        let frozen_workspace = inference::workspace_len(network, 0..first.index, 1);
+        plan.transient = plan
+            .deltas
+            .saturating_add(plan.transposed)
+            .max(frozen_workspace);
+        Ok(plan)
+    }
+
+    fn len(&self) -> usize {
+        let per_sample = [1, self.frozen, self.activations, self.transient];
+        let per_sample = per_sample
+            .iter()
+            .fold(0usize, |sum, part| sum.saturating_add(*part));
+        let states = self.state.saturating_mul(self.states);
+        per_sample
+            .saturating_mul(self.batch)
+            .saturating_add(self.gradients)
+            .saturating_add(states)
+    }
+}
+
+/// Elements of memory that training with these options needs, exactly (four bytes each).
+///
+/// # Errors
+/// Options that do not go with one another or with the network.
+pub fn memory_len(network: &Network<'_>, options: &Options) -> Result<usize, Error> {
+    Ok(Plan::new(network, options)?.len())
+}
+
+/// A training run: how far it is, and the memory that it works in.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    network: &'a Network<'a>,
+    options: Options,
+    plan: Plan,
+    /// β1^t and β2^t.
+    powers: [f64; 2],
+    /// Steps done.
+    steps: u64,
+    /// Samples in the sums of gradients.
+    accumulated: usize,
+    gradients: &'a mut [f32],
+    state: &'a mut [f32],
+    losses: &'a mut [f32],
+    frozen: &'a mut [f32],
+    activations: &'a mut [f32],
+    transient: &'a mut [f32],
+}
+
+impl<'a> Trainer<'a> {
+    /// A run at its start, in the first [`memory_len`] elements of `memory`.
+    ///
+    /// # Errors
+    /// As [`memory_len`]; [`Error::BufferTooSmall`].
+    pub fn new(
+        network: &'a Network<'a>,
+        options: Options,
+        memory: &'a mut [f32],
+    ) -> Result<Self, Error> {
+        let plan = Plan::new(network, &options)?;
+        let memory = exactly("training memory", memory, plan.len())?;
+        let (gradients, memory) = split_mut(memory, plan.gradients);
+        let (state, memory) = split_mut(memory, plan.state.saturating_mul(plan.states));
+        gradients.fill(0.0);
+        state.fill(0.0);
+        let (losses, memory) = split_mut(memory, plan.batch);
+        let (frozen, memory) = split_mut(memory, plan.frozen.saturating_mul(plan.batch));
+        let (activations, transient) =
+            split_mut(memory, plan.activations.saturating_mul(plan.batch));
+        let (powers, steps, accumulated) = ([1.0; 2], 0, 0);
+        Ok(Self {
+            network,
+            options,
+            plan,
+            powers,
+            steps,
+            accumulated,
+            gradients,
+            state,
+            losses,
+            frozen,
+            activations,
+            transient,
+        })
+    }
+
+    /// Steps done.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The sums of gradients since the last step, of the parameters that are not frozen; none in the fused mode.
+    #[must_use]
+    pub fn gradient_sums(&self) -> &[f32] {
+        self.gradients
+    }
+
+    /// The optimizer's state: what a checkpoint keeps beside the parameters, between two steps.
+    #[must_use]
+    pub fn state(&self) -> (&[f32], u64, [f64; 2]) {
+        (self.state, self.steps, self.powers)
+    }
+
+    /// Goes on from what [`Trainer::state`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::NotFinite`].
+    pub fn restore(&mut self, state: &[f32], steps: u64, powers: [f64; 2]) -> Result<(), Error> {
+        check_len("optimizer's state", self.state.len(), state.len())?;
+        check_finite("optimizer's state", state)?;
+        if let Some(power) = powers.iter().find(|power| !(0.0..=1.0).contains(*power)) {
+            return Err(Error::Setting {
+                key: "powers",
+                expected: "numbers from 0 to 1",
+                given: *power as f32,
+            });
+        }
+        inference::copy(state, self.state);
+        self.gradients.fill(0.0);
+        (self.steps, self.powers, self.accumulated) = (steps, powers, 0);
+        Ok(())
+    }
+
+    /// One step on one batch: the mean loss of its samples before the step.
+    ///
+    /// # Errors
+    /// As [`Trainer::accumulate`] and [`Trainer::apply`].
+    pub fn step(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &mut [f32],
+        input: &[f32],
+        target: &[f32],
+    ) -> Result<f64, Error> {
+        let samples = input
+            .len()
+            .checked_div(self.network.input().len())
+            .unwrap_or(0)
+            .max(1);
+        let loss = if self.options.mode == Mode::Fused {
+            self.fused(executor, parameters, input, target)?
+        } else {
+            let loss = self.accumulate(executor, parameters, input, target)?;
+            self.apply(executor, parameters)?;
+            loss
+        };
+        Ok(loss / samples as f64)
+    }
+
+    /// Adds the gradients of some samples, at most the mode's batch, to the sums. The sum of the samples' losses.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::NotFinite`] with the layer, [`Error::Mode`] in the fused mode.
+    pub fn accumulate(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &[f32],
+        input: &[f32],
+        target: &[f32],
+    ) -> Result<f64, Error> {
+        if self.options.mode == Mode::Fused {
+            return Err(Error::Mode {
+                reason: "the fused mode keeps no gradients: use step with one sample",
+            });
+        }
+        let samples = self.check(parameters, input, target)?;
+        let loss = self.forward(executor, parameters, input, target, samples)?;
+        let gradients = core::mem::take(&mut self.gradients);
+        let offset = self.plan.parameters.start;
+        self.backward(executor, input, samples, |backward, step| {
+            backward.down(executor, step, parameters);
+            let range = step.parameters.start.wrapping_sub(offset)
+                ..step.parameters.end.wrapping_sub(offset);
+            if let Some(sums) = gradients.get_mut(range) {
+                backward.parameters(executor, step, Accumulate(sums));
+            }
+        });
+        self.gradients = gradients;
+        self.accumulated = self.accumulated.saturating_add(samples);
+        Ok(loss)
+    }
+
+    /// Ends the batch: multiplies the sums by one over the number of its samples, and updates the parameters.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where a parameter stops being finite; [`Error::Mode`] where nothing was accumulated.
+    pub fn apply(&mut self, executor: &impl Executor, parameters: &mut [f32]) -> Result<(), Error> {
+        self.network.check_parameters(parameters)?;
+        if self.accumulated == 0 {
+            return Err(Error::Mode {
+                reason: "no sample was accumulated before the update",
+            });
+        }
+        let rule = self
+            .options
+            .optimizer
+            .next(&mut self.powers, self.accumulated);
+        let not_finite = AtomicBool::new(false);
+        if let Some(parameters) = parameters.get_mut(self.plan.parameters.clone()) {
+            let (first, second) = split_mut(self.state, self.plan.state);
+            executor.execute(Update {
+                rule,
+                parameters,
+                sums: self.gradients,
+                first,
+                second,
+                not_finite: &not_finite,
+            });
+        }
+        self.accumulated = 0;
+        self.steps = self.steps.saturating_add(1);
+        check_updated(&not_finite, parameters)
+    }
+
+    fn fused(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &mut [f32],
+        input: &[f32],
+        target: &[f32],
+    ) -> Result<f64, Error> {
+        let samples = self.check(parameters, input, target)?;
+        let loss = self.forward(executor, parameters, input, target, samples)?;
+        let rule: Rule = self.options.optimizer.next(&mut self.powers, samples);
+        let not_finite = AtomicBool::new(false);
+        let state = core::mem::take(&mut self.state);
+        let (each, offset) = (self.plan.state, self.plan.parameters.start);
+        self.backward(executor, input, samples, |backward, step| {
+            // The gradient that goes down is made of the weights as they were.
+            backward.down(executor, step, parameters);
+            let range = step.parameters.start.wrapping_sub(offset)
+                ..step.parameters.end.wrapping_sub(offset);
+            let (first, second) = split_mut(state, each);
+            let first = first.get_mut(range.clone()).unwrap_or(&mut []);
+            let second = second.get_mut(range).unwrap_or(&mut []);
+            if let Some(parameters) = parameters.get_mut(step.parameters.clone()) {
+                backward.parameters(
+                    executor,
+                    step,
+                    Fused {
+                        rule,
+                        parameters,
+                        first,
+                        second,
+                        not_finite: &not_finite,
+                    },
+                );
+            }
+        });
+        self.state = state;
+        self.steps = self.steps.saturating_add(1);
+        check_updated(&not_finite, parameters)?;
+        Ok(loss)
+    }
+
+    /// Checks the lengths; the number of samples.
+    fn check(&self, parameters: &[f32], input: &[f32], target: &[f32]) -> Result<usize, Error> {
+        self.network.check_parameters(parameters)?;
+        let (input_len, output_len) = (self.network.input().len(), self.network.output().len());
+        let samples = input
+            .len()
+            .checked_div(input_len)
+            .unwrap_or(0)
+            .min(self.plan.batch)
+            .max(1);
+        check_len("input", samples.saturating_mul(input_len), input.len())?;
+        check_len("target", samples.saturating_mul(output_len), target.len())?;
+        check_finite("input", input)?;
+        check_finite("target", target)?;
+        Ok(samples)
+    }
+
+    /// Fills `activations`, `losses` and the last output's gradient.
+    fn forward(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &[f32],
+        input: &[f32],
+        target: &[f32],
+        samples: usize,
+    ) -> Result<f64, Error> {
+        let (network, math) = (self.network, self.options.math);
+        let frozen = split_mut(self.frozen, self.plan.frozen.saturating_mul(samples)).0;
+        if !frozen.is_empty() {
+            inference::run(
+                executor,
+                network,
+                parameters,
+                math,
+                0..self.plan.first,
+                input,
+                frozen,
+                self.transient,
+            )?;
+        }
+        let mut previous: &[f32] = if frozen.is_empty() { input } else { frozen };
+        let mut rest = &mut *self.activations;
+        for step in network
+            .steps()
+            .filter(|step| step.index >= self.plan.first && !step.layer.kind.is_view())
+        {
+            let (output, after) = split_mut(rest, step.output.len().saturating_mul(samples));
+            Forward {
+                executor,
+                step: &step,
+                parameters,
+                math,
+            }
+            .run(previous, output)?;
+            (previous, rest) = (output, after);
+        }
+        let losses = split_mut(self.losses, samples).0;
+        let deltas = split_mut(self.transient, self.plan.deltas.saturating_mul(samples)).0;
+        executor.execute(Evaluate {
+            loss: self.options.loss,
+            last: last_activation(network),
+            output: previous,
+            target,
+            gradient: split_mut(deltas, previous.len()).0,
+            losses: &mut *losses,
+            outputs: network.output().len(),
+        });
+        check_finite("loss of sample", losses)?;
+        Ok(losses.iter().fold(0.0, |sum, loss| sum + f64::from(*loss)))
+    }
+
+    /// Walks from the last layer to the first trainable one; `each` takes the gradient down and to the parameters.
+    fn backward<E: Executor>(
+        &mut self,
+        executor: &E,
+        input: &[f32],
+        samples: usize,
+        mut each: impl FnMut(&mut Backward<'_>, &Step<'_>),
+    ) {
+        let (network, plan) = (self.network, &self.plan);
+        let (deltas, transposed) = split_mut(self.transient, plan.deltas.saturating_mul(samples));
+        let frozen = split(self.frozen, plan.frozen.saturating_mul(samples)).0;
+        let bottom = if frozen.is_empty() { input } else { frozen };
+        let mut end = plan.activations.saturating_mul(samples);
+        let mut backward = Backward {
+            input: bottom,
+            output: &[],
+            deltas,
+            transposed,
+            at_start: true,
+            samples,
+            first: plan.first,
+        };
+        let last = network
+            .steps()
+            .filter(|step| !step.layer.kind.is_view())
+            .last()
+            .map_or(0, |step| step.index);
+        for index in (plan.first..network.layers().len()).rev() {
+            let Some(step) = network
+                .steps()
+                .nth(index)
+                .filter(|step| !step.layer.kind.is_view())
+            else {
+                continue;
+            };
+            let start = end.saturating_sub(step.output.len().saturating_mul(samples));
+            backward.output = self.activations.get(start..end).unwrap_or(&[]);
+            let below = start.saturating_sub(step.input.len().saturating_mul(samples));
+            backward.input = if index == plan.first {
+                bottom
+            } else {
+                self.activations.get(below..start).unwrap_or(&[])
+            };
+            end = start;
+            let (activation, row) = activation_and_row(&step);
+            let included = index == last && self.options.loss.includes_slope(activation);
+            if activation != Activation::Linear && !included {
+                let output = backward.output;
+                let gradient = backward.gradient_mut(&step);
+                executor.execute(Slope {
+                    gradient,
+                    output,
+                    activation,
+                    row,
+                });
+            }
+            each(&mut backward, &step);
+            backward.at_start = !backward.at_start;
+        }
+    }
+}
+
+fn last_activation(network: &Network<'_>) -> Activation {
+    let computed = network
+        .layers()
+        .iter()
+        .rev()
+        .find(|layer| !layer.kind.is_view());
+    computed.map_or(Activation::Linear, |layer| layer.kind.activation())
+}
+
+fn check_updated(not_finite: &AtomicBool, parameters: &[f32]) -> Result<(), Error> {
+    if not_finite.load(Ordering::Relaxed) {
+        check_finite("parameter", parameters)
+    } else {
+        Ok(())
+    }
+}
+
+/// The backward pass at one layer: its stored input and output, and the gradients on both its sides, which lie at the two
+/// ends of `deltas` by turns.
+struct Backward<'a> {
+    input: &'a [f32],
+    output: &'a [f32],
+    deltas: &'a mut [f32],
+    transposed: &'a mut [f32],
+    /// Whether the output's gradient lies at the start.
+    at_start: bool,
+    samples: usize,
+    /// The layer that no gradient goes below.
+    first: usize,
+}
+
+impl Backward<'_> {
+    /// The gradients of the layer's output and of its input.
+    fn both(&mut self, step: &Step<'_>) -> (&mut [f32], &mut [f32]) {
+        let (output, input) = (
+            step.output.len().saturating_mul(self.samples),
+            step.input.len().saturating_mul(self.samples),
+        );
+        if self.at_start {
+            let (gradient, rest) = split_mut(self.deltas, output);
+            let below = rest.len().saturating_sub(input);
+            (gradient, split_mut(rest, below).1)
+        } else {
+            let middle = self.deltas.len().saturating_sub(output);
+            let (rest, gradient) = split_mut(self.deltas, middle);
+            (gradient, split_mut(rest, input).0)
+        }
+    }
+
+    fn gradient_mut(&mut self, step: &Step<'_>) -> &mut [f32] {
+        self.both(step).0
+    }
+
+    /// Computes the gradient of the layer's input, where a layer below needs it.
+    fn down(&mut self, executor: &impl Executor, step: &Step<'_>, parameters: &[f32]) {
+        if step.index <= self.first {
+            return;
+        }
+        let (weights, _) = weights_and_bias(step, parameters);
+        let (samples, input, output) = (self.samples, self.input, self.output);
+        let transposed = core::mem::take(&mut self.transposed);
+        let (gradient, input_gradient) = self.both(step);
+        let gradient: &[f32] = gradient;
+        let columns = if samples > 1 && !step.parameters.is_empty() {
+            let columns = split_mut(transposed, gradient.len()).0;
+            let elements = step.output.len();
+            executor.execute(Transpose {
+                rows: gradient,
+                columns: &mut *columns,
+                elements,
+                samples,
+                first: 0,
+            });
+            columns
+        } else {
+            gradient
+        };
+        match step.work {
+            Work::Dense { inputs, outputs } => executor.execute(dense::InputGradient {
+                gradient: columns,
+                weights,
+                input_gradient,
+                inputs,
+                outputs,
+                samples,
+                first: 0,
+            }),
+            Work::Conv2d(window) => {
+                executor.execute(conv::InputGradient {
+                    gradient: columns,
+                    weights,
+                    input_gradient,
+                    window,
+                    samples,
+                    first: 0,
+                });
+            }
+            Work::MaxPool2d(window) => {
+                executor.execute(pool::InputGradient {
+                    input,
+                    output,
+                    gradient,
+                    input_gradient,
+                    window,
+                });
+            }
+            Work::UpSample2d(window) => executor.execute(upsample::InputGradient {
+                gradient,
+                input_gradient,
+                window,
+            }),
+            Work::View { .. } => {}
+        }
+        self.transposed = transposed;
+    }
+
+    /// Sends the gradients of the layer's parameters to `sink`: weights, then biases.
+    fn parameters(&mut self, executor: &impl Executor, step: &Step<'_>, sink: impl GradientSink) {
+        let input = self.input;
+        let (weights, _) = step.work.parameter_lens();
+        let (weight_sink, bias_sink) = sink.split(weights);
+        let gradient: &[f32] = self.gradient_mut(step);
+        let outputs = match step.work {
+            Work::Dense { inputs, outputs } => {
+                let sink = weight_sink;
+                executor.execute(dense::WeightGradient {
+                    input,
+                    gradient,
+                    sink,
+                    inputs,
+                    outputs,
+                    first: 0,
+                    count: inputs,
+                });
+                outputs
+            }
+            Work::Conv2d(window) => {
+                let count = window.y.size.wrapping_mul(window.x.size);
+                executor.execute(conv::WeightGradient {
+                    input,
+                    gradient,
+                    sink: weight_sink,
+                    window,
+                    first: 0,
+                    count,
+                });
+                window.channels_out
+            }
+            _ => return,
+        };
+        executor.execute(BiasGradient {
+            gradient,
+            outputs,
+            sink: bias_sink,
+        });
+    }
+}

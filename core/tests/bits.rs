@@ -1,0 +1,380 @@
+//! Every way through the arithmetic gives the bits of the naive twin.
+
+mod common;
+
+use common::{Tiles, bits, checked, network, numbers, parameters};
+use narrows_core::inference;
+use narrows_core::kernels::{Executor, Sequential, naive};
+use narrows_core::layer::{Activation, LayerKind, Work};
+use narrows_core::loss::Loss;
+use narrows_core::math::Math;
+use narrows_core::network::Network;
+use narrows_core::optimizer::Optimizer;
+use narrows_core::shape::Shape;
+use narrows_core::training::{Mode, Options, Trainer, memory_len};
+use proptest::prelude::*;
+
+/// The outputs of all layers for one sample, by the twin.
+fn naive_forward(network: &Network<'_>, parameters: &[f32], input: &[f32]) -> Vec<Vec<f32>> {
+    let mut outputs: Vec<Vec<f32>> = Vec::new();
+    for step in network.steps() {
+        let input = outputs.last().map_or(input, |output| &output[..]);
+        let mut output = vec![0.0; step.output.len()];
+        let (weights, bias) =
+            parameters[step.parameters.clone()].split_at(step.work.parameter_lens().0);
+        match step.work {
+            Work::Dense { .. } => naive::dense(input, weights, bias, &mut output),
+            Work::Conv2d(w) => naive::conv(&w, input, weights, bias, &mut output),
+            Work::MaxPool2d(w) => naive::max_pool(&w, input, &mut output),
+            Work::UpSample2d(w) => naive::up_sample(&w, input, &mut output),
+            Work::View { .. } => output.copy_from_slice(input),
+        }
+        let row = step.work.parameter_lens().1.max(1);
+        output
+            .chunks_exact_mut(row)
+            .for_each(|row| naive::activation(step.layer.kind.activation(), row));
+        outputs.push(output);
+    }
+    outputs
+}
+
+/// A training run by the twin: sample after sample, in the words of the specification.
+struct NaiveTrainer<'a> {
+    network: &'a Network<'a>,
+    options: Options,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    powers: [f64; 2],
+}
+
+impl<'a> NaiveTrainer<'a> {
+    fn new(network: &'a Network<'a>, options: Options) -> Self {
+        let zeros = vec![0.0; network.parameter_len()];
+        Self {
+            network,
+            options,
+            first: zeros.clone(),
+            second: zeros,
+            powers: [1.0; 2],
+        }
+    }
+
+    fn add_gradients(&self, parameters: &[f32], input: &[f32], target: &[f32], sums: &mut [f32]) {
+        let outputs = naive_forward(self.network, parameters, input);
+        let n = target.len() as f64;
+        let last = outputs.last().unwrap();
+        let mut gradient: Vec<f32> = last
+            .iter()
+            .zip(target)
+            .map(|(a, t)| (a - t) * (2.0 / n) as f32)
+            .collect();
+        if self.options.loss == Loss::CategoricalCrossEntropy {
+            gradient = last.iter().zip(target).map(|(a, t)| a - t).collect();
+        }
+        for step in self.network.steps().collect::<Vec<_>>().into_iter().rev() {
+            let input = if step.index == 0 {
+                input
+            } else {
+                &outputs[step.index - 1]
+            };
+            let (weight_len, bias_len) = step.work.parameter_lens();
+            let included = step.index + 1 == outputs.len()
+                && self
+                    .options
+                    .loss
+                    .includes_slope(step.layer.kind.activation());
+            if !included {
+                let rows = gradient
+                    .chunks_exact_mut(bias_len.max(1))
+                    .zip(outputs[step.index].chunks_exact(bias_len.max(1)));
+                rows.for_each(|(gradient, output)| {
+                    naive::slope(step.layer.kind.activation(), output, gradient)
+                });
+            }
+            let (weights, _) = parameters[step.parameters.clone()].split_at(weight_len);
+            let (weight_sums, bias_sums) = sums[step.parameters.clone()].split_at_mut(weight_len);
+            let mut below = vec![0.0; step.input.len()];
+            match step.work {
+                Work::Dense { .. } => {
+                    naive::dense_parameter_gradient(input, &gradient, weight_sums, bias_sums);
+                    naive::dense_input_gradient(&gradient, weights, &mut below);
+                }
+                Work::Conv2d(w) => {
+                    naive::conv_parameter_gradient(&w, input, &gradient, weight_sums, bias_sums);
+                    naive::conv_input_gradient(&w, &gradient, weights, &mut below);
+                }
+                Work::MaxPool2d(w) => {
+                    naive::max_pool_input_gradient(&w, input, &gradient, &mut below)
+                }
+                Work::UpSample2d(w) => naive::up_sample_input_gradient(&w, &gradient, &mut below),
+                Work::View { .. } => below.copy_from_slice(&gradient),
+            }
+            gradient = below;
+        }
+    }
+
+    fn step(&mut self, parameters: &mut [f32], input: &[f32], target: &[f32]) {
+        let (input_len, output_len) = (self.network.input().len(), self.network.output().len());
+        let mut sums = vec![0.0; parameters.len()];
+        let batch = input.len() / input_len;
+        for (input, target) in input
+            .chunks_exact(input_len)
+            .zip(target.chunks_exact(output_len))
+        {
+            self.add_gradients(parameters, input, target, &mut sums);
+        }
+        let scale = (1.0 / batch as f64) as f32;
+        let steps = self
+            .network
+            .steps()
+            .find(|s| s.index >= self.options.first_trainable && !s.parameters.is_empty());
+        let trainable = steps.unwrap().parameters.start;
+        match self.options.optimizer {
+            Optimizer::Adam {
+                learning_rate,
+                beta_1,
+                beta_2,
+                epsilon,
+            } => {
+                self.powers[0] *= beta_1;
+                self.powers[1] *= beta_2;
+                let alpha =
+                    (learning_rate * (1.0 - self.powers[1]).sqrt() / (1.0 - self.powers[0])) as f32;
+                for i in trainable..parameters.len() {
+                    let g = sums[i] * scale;
+                    self.first[i] += (g - self.first[i]) * (1.0 - beta_1) as f32;
+                    self.second[i] += (g * g - self.second[i]) * (1.0 - beta_2) as f32;
+                    parameters[i] -=
+                        (self.first[i] * alpha) / (self.second[i].sqrt() + epsilon as f32);
+                }
+            }
+            Optimizer::Sgd {
+                learning_rate,
+                momentum,
+            } => {
+                let rate = learning_rate as f32;
+                for i in trainable..parameters.len() {
+                    let g = sums[i] * scale;
+                    if momentum == 0.0 {
+                        parameters[i] -= rate * g;
+                    } else {
+                        self.first[i] = momentum as f32 * self.first[i] - rate * g;
+                        parameters[i] += self.first[i];
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn run(
+    executor: &impl Executor,
+    network: &Network<'_>,
+    parameters: &[f32],
+    layers: std::ops::Range<usize>,
+    input: &[f32],
+    batch: usize,
+) -> Vec<f32> {
+    let output = layers
+        .end
+        .checked_sub(1)
+        .map_or(network.input(), |last| network.output_of(last).unwrap());
+    let mut output = vec![f32::NAN; output.len() * batch];
+    let mut workspace = vec![f32::NAN; inference::workspace_len(network, layers.clone(), batch)];
+    inference::run(
+        executor,
+        network,
+        parameters,
+        Math::Exact,
+        layers,
+        input,
+        &mut output,
+        &mut workspace,
+    )
+    .unwrap();
+    output
+}
+
+fn train(
+    executor: &impl Executor,
+    network: &Network<'_>,
+    options: Options,
+    samples_at_once: usize,
+    parameters: &[f32],
+    batches: &[(Vec<f32>, Vec<f32>)],
+) -> Vec<f32> {
+    let mut parameters = parameters.to_vec();
+    let mut memory = vec![f32::NAN; memory_len(network, &options).unwrap()];
+    let mut trainer = Trainer::new(network, options, &mut memory).unwrap();
+    let (input_len, output_len) = (
+        network.input().len() * samples_at_once,
+        network.output().len() * samples_at_once,
+    );
+    for (input, target) in batches {
+        if options.mode == Mode::Fused {
+            trainer
+                .step(executor, &mut parameters, input, target)
+                .unwrap();
+            continue;
+        }
+        for (input, target) in input.chunks(input_len).zip(target.chunks(output_len)) {
+            trainer
+                .accumulate(executor, &parameters, input, target)
+                .unwrap();
+        }
+        trainer.apply(executor, &mut parameters).unwrap();
+    }
+    parameters
+}
+
+fn optimizer() -> impl Strategy<Value = Optimizer> {
+    prop::sample::select(vec![
+        Optimizer::adam(),
+        Optimizer::Sgd {
+            learning_rate: 0.1,
+            momentum: 0.0,
+        },
+        Optimizer::Sgd {
+            learning_rate: 0.1,
+            momentum: 0.9,
+        },
+    ])
+}
+
+fn batches(network: &Network<'_>, seed: u64, sizes: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let (input, output) = (network.input().len(), network.output().len());
+    let pair = |(step, size): (usize, &usize)| {
+        let seed = seed.wrapping_add(1 + 2 * step as u64);
+        (
+            numbers(seed, input * size),
+            numbers(seed + 1, output * size)
+                .into_iter()
+                .map(f32::abs)
+                .collect(),
+        )
+    };
+    sizes.iter().enumerate().map(pair).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn inference_in_any_tiles_and_parts_gives_the_twins_bits((input, kinds) in network(), batch in 1usize..20, seed: u64) {
+        let network = checked(input, &kinds);
+        let parameters = parameters(&network, seed);
+        let input = numbers(seed ^ 1, network.input().len() * batch);
+        let expected: Vec<Vec<Vec<f32>>> =
+            input.chunks_exact(network.input().len()).map(|sample| naive_forward(&network, &parameters, sample)).collect();
+        for last in 0..kinds.len() {
+            let expected: Vec<f32> = expected.iter().flat_map(|outputs| outputs[last].clone()).collect();
+            let layers = 0..last + 1;
+            prop_assert_eq!(bits(&run(&Sequential::<narrows_core::kernels::Portable>::new(), &network, &parameters, layers.clone(), &input, batch)), bits(&expected));
+            prop_assert_eq!(bits(&run(&Tiles::<4, 4>(1), &network, &parameters, layers.clone(), &input, batch)), bits(&expected));
+            prop_assert_eq!(bits(&run(&Tiles::<8, 8>(3), &network, &parameters, layers.clone(), &input, batch)), bits(&expected));
+            prop_assert_eq!(bits(&run(&Tiles::<8, 16>(2), &network, &parameters, layers, &input, batch)), bits(&expected));
+        }
+    }
+
+    #[test]
+    fn decode_of_encode_gives_the_bits_of_reconstruct((input, kinds) in network(), batch in 1usize..4, seed: u64) {
+        let network = checked(input, &kinds);
+        let parameters = parameters(&network, seed);
+        let input = numbers(seed, network.input().len() * batch);
+        let (executor, end) = (Tiles::<4, 4>(1), kinds.len());
+        let code = run(&executor, &network, &parameters, 0..network.code() + 1, &input, batch);
+        let layers = network.code() + 1..end;
+        let mut decoded = vec![f32::NAN; network.output().len() * batch];
+        let mut workspace = vec![f32::NAN; inference::workspace_len(&network, layers.clone(), batch)];
+        inference::run(&executor, &network, &parameters, Math::Exact, layers, &code, &mut decoded, &mut workspace).unwrap();
+        prop_assert_eq!(bits(&decoded), bits(&run(&executor, &network, &parameters, 0..end, &input, batch)));
+    }
+
+    #[test]
+    fn training_in_every_mode_gives_the_twins_parameters(
+        (input, kinds) in network(), seed: u64, optimizer in optimizer(), frozen in 0usize..3, sizes in prop::collection::vec(1usize..19, 1..3),
+    ) {
+        let network = checked(input, &kinds);
+        prop_assume!(network.steps().any(|step| step.index >= frozen && !step.parameters.is_empty()));
+        let initial = parameters(&network, seed);
+        let last = kinds.iter().rev().find(|kind| !kind.is_view()).unwrap().activation();
+        let softmax = kinds.last().unwrap().activation() == Activation::Softmax;
+        let loss = if softmax && last == Activation::Softmax { Loss::CategoricalCrossEntropy } else { Loss::MeanSquaredError };
+        let most = *sizes.iter().max().unwrap();
+        let options = Options { loss, optimizer, mode: Mode::Accumulate { batch: most }, first_trainable: frozen, math: Math::Exact };
+        let batches = batches(&network, seed, &sizes);
+        let mut expected = initial.clone();
+        let mut twin = NaiveTrainer::new(&network, options);
+        batches.iter().for_each(|(input, target)| twin.step(&mut expected, input, target));
+
+        let at_once = train(&Tiles::<8, 16>(3), &network, options, most, &initial, &batches);
+        prop_assert_eq!(bits(&at_once), bits(&expected));
+        let narrow = train(&Tiles::<8, 8>(1), &network, options, most, &initial, &batches);
+        prop_assert_eq!(bits(&narrow), bits(&expected));
+        let one = Options { mode: Mode::Accumulate { batch: 1 }, ..options };
+        let one_by_one = train(&Sequential::<narrows_core::kernels::Portable>::new(), &network, one, 1, &initial, &batches);
+        prop_assert_eq!(bits(&one_by_one), bits(&expected));
+    }
+
+    #[test]
+    fn the_fused_mode_gives_the_bits_of_batches_of_one((input, kinds) in network(), seed: u64, optimizer in optimizer(), frozen in 0usize..3) {
+        let network = checked(input, &kinds);
+        prop_assume!(network.steps().any(|step| step.index >= frozen && !step.parameters.is_empty()));
+        let initial = parameters(&network, seed);
+        let mode = Mode::Accumulate { batch: 1 };
+        let options = Options { loss: Loss::MeanSquaredError, optimizer, mode, first_trainable: frozen, math: Math::Exact };
+        let batches = batches(&network, seed, &[1, 1, 1]);
+        let executor = Sequential::<narrows_core::kernels::Portable>::new();
+        let expected = train(&executor, &network, options, 1, &initial, &batches);
+        let fused = train(&executor, &network, Options { mode: Mode::Fused, ..options }, 1, &initial, &batches);
+        prop_assert_eq!(bits(&fused), bits(&expected));
+    }
+}
+
+/// The networks that the project is measured with, a few samples each.
+#[test]
+fn a_signal_is_a_picture_of_height_one() {
+    let kinds = [
+        LayerKind::Conv2d {
+            filters: 4,
+            kernel_size: [1, 5],
+            strides: [1, 2],
+            padding: narrows_core::shape::Padding::Same,
+            activation: Activation::Relu,
+        },
+        LayerKind::UpSample2d { size: [1, 2] },
+        LayerKind::Conv2d {
+            filters: 1,
+            kernel_size: [1, 5],
+            strides: [1, 1],
+            padding: narrows_core::shape::Padding::Same,
+            activation: Activation::Linear,
+        },
+    ];
+    let network = checked(Shape::picture(1, 64, 1), &kinds);
+    assert_eq!(network.output(), Shape::picture(1, 64, 1));
+    let parameters = parameters(&network, 3);
+    let input = numbers(4, 64);
+    // The same convolution, written for one axis.
+    let mut expected = vec![0.0f32; 32 * 4];
+    for place in 0..32usize {
+        for filter in 0..4 {
+            let mut sum = 0.0;
+            for tap in 0..5 {
+                let at = (2 * place + tap).checked_sub(1).filter(|at| *at < 64);
+                sum += at.map_or(0.0, |at| input[at]) * parameters[tap * 4 + filter];
+            }
+            let value = sum + parameters[20 + filter];
+            expected[place * 4 + filter] = if value > 0.0 { value } else { 0.0 };
+        }
+    }
+    let code = run(
+        &Sequential::<narrows_core::kernels::Portable>::new(),
+        &network,
+        &parameters,
+        0..1,
+        &input,
+        1,
+    );
+    assert_eq!(bits(&code), bits(&expected));
+}
