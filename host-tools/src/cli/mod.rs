@@ -1,0 +1,156 @@
+//! The subcommands, a file for each.
+
+mod demo;
+mod eval;
+mod inspect;
+mod preset;
+mod progress;
+mod run;
+mod train;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use narrows::error::{Error, Result};
+use narrows::processor::Desktop;
+use narrows::recipe::{Preset, Recipe};
+use narrows::{files, model::Part};
+
+/// Trains autoencoders, exports them for Cortex-M, and runs them with the bits that the device gives.
+#[derive(Parser)]
+#[command(name = "narrows", version, arg_required_else_help = true)]
+pub(crate) struct Command {
+    /// Print JSON, an object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    subcommand: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    Train(train::Arguments),
+    Eval(eval::Arguments),
+    /// Run a model on samples
+    #[command(after_help = "\
+Examples:
+  narrows run vanilla.narrows pictures.npy answers.npy
+  narrows run vanilla.narrows t10k-images-idx3-ubyte.gz answers.npy --threads 1")]
+    Run(run::Arguments),
+    /// Run a model up to its code
+    #[command(after_help = "\
+Example:
+  narrows encode convolutional.narrows pictures.npy codes.npy")]
+    Encode(run::Arguments),
+    /// Run a model from its code on
+    #[command(after_help = "\
+Example, which gives the bits that `narrows run` gives:
+  narrows encode vanilla.narrows pictures.npy codes.npy
+  narrows decode vanilla.narrows codes.npy answers.npy")]
+    Decode(run::Arguments),
+    /// Run a denoising model on noisy samples: the same as `run`
+    #[command(after_help = "\
+Example:
+  narrows denoise denoising.narrows noisy.npy clean.npy")]
+    Denoise(run::Arguments),
+    Inspect(inspect::Arguments),
+    Preset(preset::Arguments),
+    Demo(demo::Arguments),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let done = |()| ExitCode::SUCCESS;
+        match self.subcommand {
+            Subcommands::Train(arguments) => arguments.run(self.json),
+            Subcommands::Eval(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Run(arguments) | Subcommands::Denoise(arguments) => {
+                arguments.run(Part::Whole, self.json).map(done)
+            }
+            Subcommands::Encode(arguments) => arguments.run(Part::Encoder, self.json).map(done),
+            Subcommands::Decode(arguments) => arguments.run(Part::Decoder, self.json).map(done),
+            Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Demo(arguments) => arguments.run(self.json),
+        }
+    }
+}
+
+/// Prints what is wrong with the command line, as one line.
+pub(crate) fn refuse(problem: &clap::Error) -> ExitCode {
+    if problem.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        problem.exit();
+    }
+    let rendered = problem.render().to_string();
+    let lines = rendered
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:"))
+        .map(str::trim);
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .collect();
+    let _ = writeln!(std::io::stderr(), "{}", lines.join(" "));
+    ExitCode::from(2)
+}
+
+/// Prints a line. A full disk or a closed pipe is an error like any other, where `println!` would panic.
+fn print(line: impl Display) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").map_err(|source| Error::File {
+        path: "standard output".into(),
+        action: "write",
+        source,
+    })
+}
+
+/// The number of threads to compute with.
+#[derive(clap::Args)]
+struct Threads {
+    /// Threads to compute with [default: as many as the machine has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl Threads {
+    fn executor(&self) -> Desktop {
+        let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Desktop::new(self.threads.map_or_else(available, usize::from))
+    }
+}
+
+/// Reads a number from 1 to the largest of its type.
+fn at_least_one<T: TryFrom<u64>>(text: &str) -> std::result::Result<T, String> {
+    let most = u64::MAX >> (64 - 8 * size_of::<T>());
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number
+        .and_then(|number: u64| T::try_from(number).ok())
+        .ok_or_else(|| format!("expected a whole number from 1 to {most}"))
+}
+
+/// The recipe that a file or a preset's name stands for.
+fn recipe(name: &str) -> Result<Recipe> {
+    let path = Path::new(name);
+    // A preset has neither a folder nor a dot in its name.
+    if path.extension().is_none() && path.components().count() == 1 && !path.is_file() {
+        return Preset::find(name)?.recipe();
+    }
+    let bytes = files::read(path)?;
+    let text = String::from_utf8(bytes).map_err(|problem| {
+        let at = problem.utf8_error().valid_up_to();
+        let line = 1 + problem.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        let problem = "expected UTF-8, but other bytes came".into();
+        Error::Recipe {
+            file: name.into(),
+            line,
+            problem,
+        }
+    })?;
+    Recipe::parse(&text, name)
+}

@@ -1,0 +1,252 @@
+//! Models: a blob in a file, and running it on the desktop.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use narrows_core::blob::{
+    self, BlobProblem, Golden, Header, InputKind, Model, Precision, Provenance,
+};
+use narrows_core::error::Error as CoreError;
+use narrows_core::inference;
+use narrows_core::kernels::Executor;
+use narrows_core::math::Math;
+use narrows_core::network::{Layers, Network};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::recipe::Plan;
+use crate::train::{INFERENCE_BATCH, zeros};
+
+/// The bytes of a blob at an address that its parameters can be used at, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// Each has the blob's alignment.
+    words: Vec<u128>,
+    len: usize,
+    path: PathBuf,
+}
+
+const _: () = assert!(align_of::<u128>() >= blob::ALIGNMENT);
+
+impl Blob {
+    fn zeroed(len: usize, path: &Path) -> Self {
+        Self {
+            words: vec![0; len.div_ceil(size_of::<u128>())],
+            len,
+            path: path.to_path_buf(),
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+    }
+
+    /// The blob's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+
+    /// Reads a file, without a check of what is in it: that is [`Blob::model`]'s.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = files::read(path)?;
+        let mut blob = Self::zeroed(bytes.len(), path);
+        blob.bytes_mut().copy_from_slice(&bytes);
+        Ok(blob)
+    }
+
+    /// The model, checked: once is enough.
+    ///
+    /// # Errors
+    /// [`Error::Core`] with what is wrong.
+    pub fn model(&self) -> Result<Model<'_>> {
+        Model::read(self.bytes()).map_err(Error::core(self.path.display().to_string()))
+    }
+
+    /// Lets the model answer its golden sample, and compares the digest.
+    ///
+    /// # Errors
+    /// [`BlobProblem::Golden`](narrows_core::blob::BlobProblem::Golden) where this machine gives other bits.
+    pub fn self_test(&self, executor: &impl Executor, model: &Model<'_>) -> Result<()> {
+        let place = || self.path.display().to_string();
+        let (golden, math) = (model.header.golden, model.header.math);
+        let found = golden_digest(
+            executor,
+            &model.network,
+            model.parameters,
+            math,
+            golden.seed,
+        )
+        .map_err(|error| match error {
+            Error::Core { source, .. } => Error::Core {
+                place: place(),
+                source,
+            },
+            other => other,
+        })?;
+        let expected = golden.digest;
+        let problem = BlobProblem::Golden { expected, found };
+        if expected == found {
+            Ok(())
+        } else {
+            Err(Error::core(place())(CoreError::Blob(problem)))
+        }
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn save(&self) -> Result<()> {
+        files::write_whole(&self.path, self.bytes())
+    }
+
+    /// Where it was read, or will be saved.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a blob of what a training run has left.
+    ///
+    /// # Errors
+    /// [`Error::Core`] where the parameters are not those of the plan's network, or not finite.
+    pub fn export(
+        executor: &impl Executor,
+        plan: &Plan<'_>,
+        parameters: &[f32],
+        data_digest: u32,
+        path: &Path,
+    ) -> Result<Self> {
+        let (recipe, network) = (plan.recipe(), plan.network());
+        let place = || path.display().to_string();
+        let (math, seed) = (plan.options().math, recipe.seed);
+        let digest = golden_digest(executor, network, parameters, math, seed)?;
+        let header = Header {
+            name: &recipe.name,
+            input: network.input(),
+            input_kind: InputKind::F32,
+            layers: Layers::from_iter(network.layers().iter().copied()),
+            code: network.code() as u32,
+            preprocessing: plan.preprocessing(),
+            precision: Precision::F32,
+            math,
+            math_digest: math.digest(),
+            rounding: Default::default(),
+            threshold: None,
+            provenance: Provenance {
+                seed,
+                data_digest,
+                recipe_digest: recipe.digest(),
+            },
+            golden: Golden { seed, digest },
+        };
+        let mut blob = Self::zeroed(
+            blob::len(&header, parameters.len()).map_err(Error::core(place()))?,
+            path,
+        );
+        blob::write(&header, parameters, blob.bytes_mut()).map_err(Error::core(place()))?;
+        Ok(blob)
+    }
+}
+
+fn golden_digest(
+    executor: &impl Executor,
+    network: &Network<'_>,
+    parameters: &[f32],
+    math: Math,
+    seed: u64,
+) -> Result<u32> {
+    let (mut input, mut output) = (
+        zeros("self-test", network.input().len())?,
+        zeros("self-test", network.output().len())?,
+    );
+    let workspace = inference::workspace_len(network, 0..network.layers().len(), 1);
+    let mut workspace = zeros("self-test", workspace)?;
+    blob::golden_digest(
+        executor,
+        network,
+        parameters,
+        math,
+        seed,
+        &mut input,
+        &mut output,
+        &mut workspace,
+    )
+    .map_err(Error::core("self-test"))
+}
+
+/// Which part of a network is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Up to the code.
+    Encoder,
+    /// From the code on.
+    Decoder,
+}
+
+impl Part {
+    /// The indices of its layers.
+    #[must_use]
+    pub fn layers(self, model: &Model<'_>) -> Range<usize> {
+        let (code, end) = (model.network.code() + 1, model.network.layers().len());
+        match self {
+            Self::Whole => 0..end,
+            Self::Encoder => 0..code,
+            Self::Decoder => code..end,
+        }
+    }
+}
+
+/// Runs a part of a model on any number of samples.
+///
+/// # Errors
+/// [`Error::Core`] where `inputs` are no whole samples, or a sum is not finite; [`Error::Memory`].
+pub fn run(
+    executor: &impl Executor,
+    model: &Model<'_>,
+    part: Part,
+    inputs: &[f32],
+) -> Result<Vec<f32>> {
+    let (network, layers) = (&model.network, part.layers(model));
+    let shape_after = |layer: usize| match layer.checked_sub(1) {
+        None => network.input(),
+        Some(before) => network.output_of(before).unwrap_or(network.input()),
+    };
+    let (input_len, output_len) = (
+        shape_after(layers.start).len(),
+        shape_after(layers.end).len(),
+    );
+    let mut outputs = zeros(
+        "outputs",
+        inputs.len().div_ceil(input_len).saturating_mul(output_len),
+    )?;
+    let batch = INFERENCE_BATCH.min(inputs.len().div_ceil(input_len));
+    let mut workspace = zeros(
+        "inference",
+        inference::workspace_len(network, layers.clone(), batch),
+    )?;
+    for (input, output) in inputs
+        .chunks(batch.max(1) * input_len)
+        .zip(outputs.chunks_mut(batch.max(1) * output_len))
+    {
+        let (math, layers) = (model.header.math, layers.clone());
+        inference::run(
+            executor,
+            network,
+            model.parameters,
+            math,
+            layers,
+            input,
+            output,
+            &mut workspace,
+        )
+        .map_err(Error::core(format!("model \"{}\"", model.header.name)))?;
+    }
+    Ok(outputs)
+}

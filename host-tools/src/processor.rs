@@ -1,0 +1,290 @@
+//! The desktop's executor: vectors as wide as the processor has, and as many threads as are asked for.
+//!
+//! Core's kernels are generic and inlined into the functions below, each of which is compiled for other processor
+//! features. Multiply and add stay separate, and the order within each sum is the kernel's, so neither the width nor the
+//! number of threads moves a bit.
+
+use std::fmt;
+
+use narrows_core::kernels::{Executor, Machine, Task};
+
+/// The vector instructions that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Vectors {
+    /// What every processor of the architecture has: SSE2 on x86-64, NEON on Arm.
+    Portable,
+    /// 256 bits.
+    Avx2,
+    /// 512 bits.
+    Avx512,
+}
+
+impl Vectors {
+    /// The widest that this processor has.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Portable)
+    }
+
+    /// All that this processor has, from the narrowest to the widest.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut found = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                found.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+            {
+                found.push(Self::Avx512);
+            }
+        }
+        found
+    }
+}
+
+impl fmt::Display for Vectors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// Fewer elementary operations than this are not worth waking a thread for.
+const WORTH_A_THREAD: usize = 200_000;
+
+/// Computes tasks on this machine.
+#[derive(Debug)]
+pub struct Desktop {
+    vectors: Vectors,
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl Desktop {
+    /// An executor with `threads` threads (at least one) and the widest vectors.
+    ///
+    /// # Panics
+    /// Where the system gives no threads.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self::with_vectors(threads, Vectors::detect())
+    }
+
+    /// As [`Desktop::new`], with narrower vectors; what the processor does not have is not used.
+    ///
+    /// # Panics
+    /// Where the system gives no threads.
+    #[must_use]
+    pub fn with_vectors(threads: usize, vectors: Vectors) -> Self {
+        let vectors = vectors.min(Vectors::detect());
+        let pool = (threads > 1).then(|| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("the system gives threads")
+        });
+        Self { vectors, pool }
+    }
+
+    /// The vector instructions in use.
+    #[must_use]
+    pub fn vectors(&self) -> Vectors {
+        self.vectors
+    }
+
+    #[allow(unsafe_code, reason = "see the reasons beside the calls")]
+    fn run<T: Task>(&self, task: T) {
+        match self.vectors {
+            Vectors::Portable => task.run::<Hardware, Baseline, 4>(),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Vectors::detect` saw that the processor has these features, and `with_vectors` goes no higher.
+            Vectors::Avx2 => unsafe { features::avx2(task) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Vectors::Avx512 => unsafe { features::avx512(task) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Vectors::Avx2 | Vectors::Avx512 => task.run::<Hardware, Baseline, 4>(),
+        }
+    }
+
+    fn divide<T: Task>(&self, task: T, threads: usize) {
+        let units = task.units();
+        if threads < 2 || units < 2 {
+            return self.run(task);
+        }
+        // Whole tiles stay together where there are enough of them.
+        let half = units / 2;
+        let half = if half >= 16 { half / 16 * 16 } else { half };
+        let (first, second) = task.split(half);
+        let left = threads / 2;
+        rayon::join(
+            || self.divide(first, left),
+            || self.divide(second, threads - left),
+        );
+    }
+}
+
+impl Executor for Desktop {
+    fn execute<T: Task>(&self, task: T) {
+        match &self.pool {
+            Some(pool) if task.operations() >= WORTH_A_THREAD => {
+                let threads = pool.current_num_threads();
+                pool.install(|| self.divide(task, threads));
+            }
+            _ => self.run(task),
+        }
+    }
+}
+
+/// The processor's square root, which is correctly rounded and vectorizes.
+struct Hardware;
+
+impl Machine for Hardware {
+    #[inline(always)]
+    fn sqrt(x: f32) -> f32 {
+        x.sqrt()
+    }
+}
+
+/// What every processor of the architecture has.
+#[cfg(target_arch = "x86_64")]
+type Baseline = features::Sse2;
+#[cfg(not(target_arch = "x86_64"))]
+type Baseline = narrows_core::kernels::Portable;
+
+/// The vectors of x86-64 as types, so that what becomes an instruction is not left to the compiler's heuristics: it was
+/// seen to vectorize a tile of sums along the wrong axis.
+#[cfg(target_arch = "x86_64")]
+#[allow(
+    unsafe_code,
+    reason = "functions for processor features may only be called where the processor has them"
+)]
+mod features {
+    use std::arch::x86_64::{
+        __m128, __m256, __m512, _mm_add_ps, _mm_loadu_ps, _mm_mul_ps, _mm_set1_ps, _mm_storeu_ps,
+        _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_storeu_ps,
+        _mm512_add_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    };
+
+    use narrows_core::kernels::{Vector, Vectors};
+
+    use super::{Hardware, Task};
+
+    macro_rules! vector {
+        ($name:ident, $register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $multiply:ident) => {
+            #[derive(Clone, Copy)]
+            pub(super) struct $name($register);
+
+            // SAFETY of the calls below: vectors of this type are made only within `Task::run`, and that is called with them
+            // only by the function of this module that has the feature, or, for SSE2, on a processor that always has it.
+            // Pointers come from slices of `$lanes` elements, and the instructions ask for no alignment.
+            impl Vector for $name {
+                const LANES: usize = $lanes;
+
+                #[inline(always)]
+                fn splat(x: f32) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $splat(x) })
+                }
+
+                #[inline(always)]
+                fn load(from: &[f32]) -> Option<Self> {
+                    let from: &[f32; $lanes] = from.first_chunk()?;
+                    // SAFETY: see above.
+                    Some(Self(unsafe { $load(from.as_ptr()) }))
+                }
+
+                #[inline(always)]
+                fn store(self, to: &mut [f32]) {
+                    if let Some(to) = to.first_chunk_mut::<$lanes>() {
+                        // SAFETY: see above.
+                        unsafe { $store(to.as_mut_ptr(), self.0) }
+                    }
+                }
+
+                #[inline(always)]
+                fn plus(self, other: Self) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $add(self.0, other.0) })
+                }
+
+                #[inline(always)]
+                fn times(self, other: Self) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $multiply(self.0, other.0) })
+                }
+            }
+        };
+    }
+
+    vector!(
+        X4,
+        __m128,
+        4,
+        _mm_set1_ps,
+        _mm_loadu_ps,
+        _mm_storeu_ps,
+        _mm_add_ps,
+        _mm_mul_ps
+    );
+    vector!(
+        X8,
+        __m256,
+        8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_mul_ps
+    );
+    vector!(
+        X16,
+        __m512,
+        16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_mul_ps
+    );
+
+    pub(super) struct Sse2;
+
+    impl Vectors for Sse2 {
+        type Wide = X4;
+        type Eight = X4;
+        type Four = X4;
+    }
+
+    struct Avx2;
+
+    impl Vectors for Avx2 {
+        type Wide = X8;
+        type Eight = X8;
+        type Four = X4;
+    }
+
+    struct Avx512;
+
+    impl Vectors for Avx512 {
+        type Wide = X16;
+        type Eight = X8;
+        type Four = X4;
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn avx2<T: Task>(task: T) {
+        task.run::<Hardware, Avx2, 8>();
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq")]
+    pub(super) unsafe fn avx512<T: Task>(task: T) {
+        task.run::<Hardware, Avx512, 8>();
+    }
+}

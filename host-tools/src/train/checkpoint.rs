@@ -1,0 +1,215 @@
+//! Checkpoints: all that a run needs to go on to the same bits.
+//!
+//! # Format, version 1
+//!
+//! `NARC`, the version (u16), the header's length (u32), the header in postcard's encoding, the parameters and the
+//! optimizer's state (f32), and a CRC-32 of all bytes before it; little-endian.
+
+use std::path::Path;
+
+use narrows_core::training::Trainer;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Data;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::recipe::{Plan, Recipe};
+
+const MAGIC: &[u8; 4] = b"NARC";
+const VERSION: u16 = 1;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Epochs that are over.
+    pub epoch: u32,
+    /// Samples of the current epoch that are behind.
+    pub sample: usize,
+    /// The sum of their losses.
+    pub loss: f64,
+}
+
+/// A run at the end of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Digest of the recipe without its number of epochs, which may change.
+    pub recipe_digest: u32,
+    /// Digest of the training samples.
+    pub data_digest: u32,
+    /// How far it is.
+    pub at: Position,
+    /// Steps done.
+    pub steps: u64,
+    /// The optimizer's powers.
+    pub powers: [f64; 2],
+    /// The network's parameters.
+    pub parameters: Vec<f32>,
+    /// The optimizer's moments.
+    pub state: Vec<f32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    recipe_digest: u32,
+    data_digest: u32,
+    at: Position,
+    steps: u64,
+    powers: [f64; 2],
+    parameters: usize,
+    state: usize,
+}
+
+impl Checkpoint {
+    pub(super) fn of(
+        plan: &Plan<'_>,
+        data_digest: u32,
+        at: Position,
+        trainer: &Trainer<'_>,
+        parameters: &[f32],
+    ) -> Self {
+        let (state, steps, powers) = trainer.state();
+        Self {
+            recipe_digest: digest(plan.recipe()),
+            data_digest,
+            at,
+            steps,
+            powers,
+            parameters: parameters.to_vec(),
+            state: state.to_vec(),
+        }
+    }
+
+    /// Writes the checkpoint, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let header = Header {
+            recipe_digest: self.recipe_digest,
+            data_digest: self.data_digest,
+            at: self.at,
+            steps: self.steps,
+            powers: self.powers,
+            parameters: self.parameters.len(),
+            state: self.state.len(),
+        };
+        let header = postcard::to_stdvec(&header)
+            .map_err(|cause| Error::file(path, "encode")(std::io::Error::other(cause)))?;
+        let mut bytes =
+            Vec::with_capacity(14 + header.len() + 4 * (self.parameters.len() + self.state.len()));
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend((header.len() as u32).to_le_bytes());
+        bytes.extend(header);
+        bytes.extend(
+            self.parameters
+                .iter()
+                .chain(&self.state)
+                .flat_map(|value| value.to_le_bytes()),
+        );
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        files::write_whole(path, &bytes)
+    }
+
+    /// Reads a checkpoint and checks that it is one of this recipe's on these data.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Unusable`] where it is damaged or belongs to another run.
+    pub fn load(path: &Path, plan: &Plan<'_>, data: &Data) -> Result<Self> {
+        let bytes = files::read(path)?;
+        let unusable = |problem: String| Error::Unusable {
+            path: path.to_path_buf(),
+            problem,
+        };
+        let checkpoint =
+            Self::parse(&bytes).map_err(|problem| unusable(format!("checkpoint: {problem}")))?;
+        if checkpoint.recipe_digest != digest(plan.recipe()) {
+            return Err(unusable(format!(
+                "expected a checkpoint of the recipe \"{}\" with these settings, but it is of another ({:08x}, not {:08x})",
+                plan.recipe().name,
+                checkpoint.recipe_digest,
+                digest(plan.recipe())
+            )));
+        }
+        let given = data.train.digest();
+        if checkpoint.data_digest != given {
+            let expected = checkpoint.data_digest;
+            return Err(unusable(format!(
+                "expected the data that it was trained on ({expected:08x}), but others ({given:08x}) came"
+            )));
+        }
+        let (at, epochs) = (checkpoint.at, plan.recipe().training.epochs);
+        if at.epoch > epochs || (at.epoch == epochs && at.sample > 0) {
+            let behind = at.epoch;
+            return Err(unusable(format!(
+                "expected a run that is within {epochs} epochs, but {behind} and {} samples are behind it",
+                at.sample
+            )));
+        }
+        if at.sample > data.train.len() {
+            return Err(unusable(
+                "expected a place within the epoch, but a later one came".into(),
+            ));
+        }
+        Ok(checkpoint)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let magic = bytes
+            .first_chunk::<4>()
+            .ok_or("expected at least 14 bytes, but fewer came")?;
+        if magic != MAGIC {
+            return Err(format!(
+                "expected it to begin with \"NARC\", but the bytes {magic:02x?} came"
+            ));
+        }
+        let (content, checksum) = bytes
+            .split_last_chunk::<4>()
+            .ok_or("expected at least 14 bytes, but fewer came")?;
+        let (expected, found) = (u32::from_le_bytes(*checksum), crc32fast::hash(content));
+        if expected != found {
+            return Err(format!(
+                "expected the checksum {expected:08x}, but the bytes give {found:08x}: they are damaged or cut"
+            ));
+        }
+        let damaged = "expected a header of version 1, but the bytes do not decode as one";
+        let (version, rest) = content[MAGIC.len()..]
+            .split_first_chunk::<2>()
+            .ok_or(damaged)?;
+        let version = u16::from_le_bytes(*version);
+        if version != VERSION {
+            return Err(format!("expected version {VERSION}, but {version} came"));
+        }
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(damaged)?;
+        let (header, numbers) = rest
+            .split_at_checked(u32::from_le_bytes(*length) as usize)
+            .ok_or(damaged)?;
+        let header: Header = postcard::from_bytes(header).map_err(|_| damaged)?;
+        let count = header.parameters.checked_add(header.state).ok_or(damaged)?;
+        if count.checked_mul(4) != Some(numbers.len()) {
+            return Err(format!(
+                "expected {count} numbers, but {} bytes came",
+                numbers.len()
+            ));
+        }
+        let numbers = numbers
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        Ok(Self {
+            recipe_digest: header.recipe_digest,
+            data_digest: header.data_digest,
+            at: header.at,
+            steps: header.steps,
+            powers: header.powers,
+            parameters: numbers.clone().take(header.parameters).collect(),
+            state: numbers.skip(header.parameters).collect(),
+        })
+    }
+}
+
+/// A recipe's digest without what may change when a run goes on.
+fn digest(recipe: &Recipe) -> u32 {
+    let mut recipe = recipe.clone();
+    recipe.training.epochs = 0;
+    recipe.digest()
+}
