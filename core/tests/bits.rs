@@ -88,7 +88,7 @@ impl<'a> NaiveTrainer<'a> {
                     .chunks_exact_mut(bias_len.max(1))
                     .zip(outputs[step.index].chunks_exact(bias_len.max(1)));
                 rows.for_each(|(gradient, output)| {
-                    naive::slope(step.layer.kind.activation(), output, gradient)
+                    naive::slope(step.layer.kind.activation(), output, gradient);
                 });
             }
             let (weights, _) = parameters[step.parameters.clone()].split_at(weight_len);
@@ -104,7 +104,7 @@ impl<'a> NaiveTrainer<'a> {
                     naive::conv_input_gradient(&w, &gradient, weights, &mut below);
                 }
                 Work::MaxPool2d(w) => {
-                    naive::max_pool_input_gradient(&w, input, &gradient, &mut below)
+                    naive::max_pool_input_gradient(&w, input, &gradient, &mut below);
                 }
                 Work::UpSample2d(w) => naive::up_sample_input_gradient(&w, &gradient, &mut below),
                 Work::View { .. } => below.copy_from_slice(&gradient),

@@ -10,7 +10,7 @@
 //! | 4 each | an output or a code, whichever is longer |
 //! | 4 · [`inference::workspace_len`] | the workspace of inference |
 //! | 4 each | while training: a target |
-//! | 4 · [`memory_len`](narrows_core::training::memory_len) | while training: the trainer's memory |
+//! | 4 · [`memory_len`] | while training: the trainer's memory |
 //!
 //! What is left over is of no use to this model, but a larger one may come.
 

@@ -69,7 +69,7 @@ impl Blob {
     /// Lets the model answer its golden sample, and compares the digest.
     ///
     /// # Errors
-    /// [`BlobProblem::Golden`](narrows_core::blob::BlobProblem::Golden) where this machine gives other bits.
+    /// [`BlobProblem::Golden`] where this machine gives other bits.
     pub fn self_test(&self, executor: &impl Executor, model: &Model<'_>) -> Result<()> {
         let place = || self.path.display().to_string();
         let (golden, math) = (model.header.golden, model.header.math);

@@ -1,5 +1,6 @@
 //! The subcommands, a file for each.
 
+mod bench;
 mod demo;
 mod eval;
 mod inspect;
@@ -61,6 +62,7 @@ Example:
     Inspect(inspect::Arguments),
     Preset(preset::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
 }
 
 impl Command {
@@ -77,6 +79,7 @@ impl Command {
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
             Subcommands::Demo(arguments) => arguments.run(self.json),
+            Subcommands::Bench(arguments) => arguments.run(self.json).map(done),
         }
     }
 }
@@ -116,9 +119,13 @@ struct Threads {
 }
 
 impl Threads {
-    fn executor(&self) -> Desktop {
+    fn count(&self) -> usize {
         let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Desktop::new(self.threads.map_or_else(available, usize::from))
+        self.threads.map_or_else(available, usize::from)
+    }
+
+    fn executor(&self) -> Desktop {
+        Desktop::new(self.count())
     }
 }
 

@@ -73,7 +73,8 @@ impl<S: Read + Write> Line<S> {
 
     /// Sends the request until an answer comes; the answer's length.
     fn exchange(&mut self, action: &str, request: Request<'_>, wait: Duration) -> Result<usize> {
-        self.sequence = self.sequence.wrapping_add(1);
+        // A device says 0 where it could not read the number.
+        self.sequence = self.sequence.checked_add(1).unwrap_or(1);
         let header = Header {
             version: VERSION,
             sequence: self.sequence,

@@ -82,7 +82,7 @@ fn line(script: impl FnOnce(&mut StandIn) + Send + 'static) -> (TcpStream, JoinH
             script(&mut StandIn {
                 line: far,
                 receiver: Receiver::new(),
-            })
+            });
         }),
     )
 }
@@ -311,7 +311,7 @@ fn firmware_of_another_release_is_an_error_that_says_to_flash() {
         device.answer(Answer::Info(Info {
             schema: 0xBAD,
             ..INFO
-        }))
+        }));
     });
     let message = message(Device::open(line, "/dev/tty7", MORE_PATIENCE));
     assert!(
@@ -436,7 +436,7 @@ fn without_a_model_nothing_is_computed() {
             device.answer(Answer::Info(Info {
                 model: None,
                 ..INFO
-            }))
+            }));
         },
         work,
     );
