@@ -40,3 +40,19 @@ pub fn load(bundled: Bundled) -> Result<Raw> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bundled_data_are_what_their_documentation_says() {
+        let pictures = load(Bundled::FashionMnist).unwrap();
+        assert_eq!(pictures.train.unwrap().shape, [2000, 28, 28]);
+        assert_eq!(pictures.train_labels.unwrap().shape, [2000]);
+        assert_eq!(pictures.test.unwrap().shape, [500, 28, 28]);
+        assert_eq!(pictures.test_labels.unwrap().shape, [500]);
+        let recording = load(Bundled::Ecg).unwrap().train.unwrap();
+        assert_eq!(recording.shape, [5 * 60 * 360]);
+    }
+}

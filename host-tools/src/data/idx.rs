@@ -123,3 +123,85 @@ fn from_reader(mut reader: impl Read, place: String) -> Result<Array> {
     numbers.shrink_to_fit();
     Array::new(place, shape, Numbers::Bytes(numbers))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(shape: &[u32], numbers: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, BYTES, shape.len() as u8];
+        bytes.extend(shape.iter().flat_map(|extent| extent.to_be_bytes()));
+        bytes.extend(numbers);
+        bytes
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Array> {
+        parse(bytes, "test".into())
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_gzipped_or_not(
+            shape in prop::collection::vec(0u32..6, 1..5),
+            seed in any::<u8>(),
+        ) {
+            let count = shape.iter().product::<u32>();
+            let numbers: Vec<u8> = (0..count).map(|index| (index as u8).wrapping_mul(seed)).collect();
+            let bytes = encode(&shape, &numbers);
+            for bytes in [gzip(&bytes), bytes] {
+                let array = read(&bytes).unwrap();
+                prop_assert!(array.shape.iter().map(|extent| *extent as u32).eq(shape.iter().copied()));
+                prop_assert_eq!(array.numbers, Numbers::Bytes(numbers.clone()));
+            }
+        }
+
+        #[test]
+        fn hostile_bytes_give_an_array_or_an_error(
+            kind in prop_oneof![Just(BYTES), any::<u8>()],
+            axes in any::<u8>(),
+            rest in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let bytes = [&[0, 0, kind, axes], &rest[..]].concat();
+            for bytes in [gzip(&bytes), bytes] {
+                if let Ok(Array { numbers: Numbers::Bytes(numbers), .. }) = read(&bytes) {
+                    prop_assert!(numbers.len() <= rest.len());
+                }
+            }
+            let _ = read(&[&GZIP[..], &rest].concat());
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused_and_a_changed_gzip_never_believed() {
+        let bytes = encode(&[2, 3], &[9, 1, 8, 2, 7, 3]);
+        let packed = gzip(&bytes);
+        for whole in [&bytes, &packed] {
+            for length in 0..whole.len() {
+                assert!(read(&whole[..length]).is_err(), "cut at {length}");
+            }
+        }
+        let array = read(&packed).unwrap();
+        for at in 0..packed.len() {
+            for bit in 0..8 {
+                let mut damaged = packed.clone();
+                damaged[at] ^= 1 << bit;
+                // The time, the flags and the like may change; the numbers may not.
+                assert!(
+                    read(&damaged).is_ok_and(|found| found == array) || read(&damaged).is_err()
+                );
+            }
+        }
+    }
+}

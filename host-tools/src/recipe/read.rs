@@ -271,7 +271,7 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
         self.index += 1;
         seed.deserialize(Node(item))
             .map(Some)
-            .map_err(|problem| problem.under(part))
+            .map_err(|problem| problem.at(item.span()).under(part))
     }
 }
 
@@ -338,7 +338,7 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
             return Err(Problem::new("a value was asked for before its key".into()));
         };
         seed.deserialize(Node(value))
-            .map_err(|problem| problem.under(key.get_ref().to_string()))
+            .map_err(|problem| problem.at(value.span()).under(key.get_ref().to_string()))
     }
 }
 

@@ -1,0 +1,11 @@
+//! The command `narrows`, used as its users do: what it refuses, what it keeps, and that its bits stay.
+
+mod bits;
+mod data;
+mod disk;
+mod models;
+mod options;
+mod recipes;
+mod reports;
+mod resume;
+mod workplace;
