@@ -23,8 +23,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::error::BlobProblem;
 use crate::error::Error;
-use crate::inference;
+use crate::inference::{self, Inference};
 use crate::kernels::Executor;
 use crate::math::Math;
 use crate::memory::bytes_of;
@@ -139,115 +140,6 @@ pub struct Golden {
     pub seed: u64,
     /// [`digest`] of what the whole network answers.
     pub digest: u32,
-}
-
-/// Why bytes are not a blob that can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum BlobProblem {
-    /// The bytes do not begin as a blob does.
-    NotABlob {
-        /// The first bytes.
-        found: [u8; 4],
-    },
-    /// Written by a later release.
-    Version {
-        /// The newest that this build reads.
-        supported: u16,
-        /// What came.
-        found: u16,
-    },
-    /// More or fewer bytes than the blob says it has.
-    Length {
-        /// Bytes that it says it has.
-        expected: u64,
-        /// Bytes that came.
-        given: usize,
-    },
-    /// More or fewer bytes of parameters than the header's layers have.
-    Parameters {
-        /// Bytes that the layers have.
-        expected: usize,
-        /// Bytes that the blob has.
-        given: usize,
-    },
-    /// A bit was changed on the way.
-    Checksum {
-        /// What the blob says.
-        expected: u32,
-        /// What its bytes give.
-        found: u32,
-    },
-    /// The header is not one.
-    Header,
-    /// Bytes that must be zero are not.
-    NotZero,
-    /// The build cannot answer with the bits of the blob's math.
-    Math {
-        /// The digest in the blob.
-        expected: u32,
-        /// The build's digest.
-        found: u32,
-    },
-    /// An int8 part in a model of f32, or the other way round.
-    Precision,
-    /// The self-test answered otherwise.
-    Golden {
-        /// The digest in the blob.
-        expected: u32,
-        /// This machine's digest.
-        found: u32,
-    },
-}
-
-impl core::fmt::Display for BlobProblem {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::NotABlob { found } => write!(
-                f,
-                "expected it to begin with \"NARW\", but the bytes {found:02x?} came"
-            ),
-            Self::Version { supported, found } => {
-                write!(f, "expected format version {supported}, but {found} came")
-            }
-            Self::Length { expected, given } => {
-                write!(f, "expected {expected} bytes, but {given} came")
-            }
-            Self::Parameters { expected, given } => {
-                write!(
-                    f,
-                    "expected the {expected} bytes of parameters that its layers have, but {given} came"
-                )
-            }
-            Self::Checksum { expected, found } => {
-                write!(
-                    f,
-                    "expected the checksum {expected:08x}, but the bytes give {found:08x}: they are damaged"
-                )
-            }
-            Self::Header => write!(
-                f,
-                "expected a header of version {VERSION}, but the bytes do not decode as one"
-            ),
-            Self::NotZero => write!(f, "expected zeros in the reserved bytes, but others came"),
-            Self::Math { expected, found } => {
-                write!(
-                    f,
-                    "expected math that answers {expected:08x}, but this build's answers {found:08x}"
-                )
-            }
-            Self::Precision => write!(
-                f,
-                "expected an f32 model with f32 or raw input, but int8 parts came"
-            ),
-            Self::Golden { expected, found } => {
-                write!(
-                    f,
-                    "self-test: expected the answer {expected:08x}, but this machine gives {found:08x}"
-                )
-            }
-        }
-    }
 }
 
 /// A blob that was checked, with its parameters where they lie.
@@ -433,7 +325,7 @@ fn check_header<'a>(header: &Header<'a>) -> Result<Network<'a>, Error> {
         "header's number",
         &[scale, offset, factor, header.threshold.unwrap_or(0.0)],
     )?;
-    header.math.check()?;
+    inference::check_math(header.math)?;
     let (expected, found) = (header.math_digest, header.math.digest());
     if expected != found {
         return Err(problem(BlobProblem::Math { expected, found }));
@@ -521,16 +413,9 @@ pub fn digest(answer: &[f32]) -> u32 {
 /// `input` and `output` hold one sample each, `workspace` what inference of one sample needs.
 ///
 /// # Errors
-/// As [`inference::run`].
-#[allow(
-    clippy::too_many_arguments,
-    reason = "each argument is a buffer that the caller lends"
-)]
+/// As [`Inference::run`].
 pub fn golden_digest(
-    executor: &impl Executor,
-    network: &Network<'_>,
-    parameters: &[f32],
-    math: Math,
+    inference: &Inference<'_, impl Executor>,
     seed: u64,
     input: &mut [f32],
     output: &mut [f32],
@@ -540,15 +425,6 @@ pub fn golden_digest(
     for (element, value) in (0u32..).zip(&mut *input) {
         *value = random.uniform(0, 0, element);
     }
-    inference::run(
-        executor,
-        network,
-        parameters,
-        math,
-        0..network.layers().len(),
-        input,
-        output,
-        workspace,
-    )?;
+    inference.reconstruct(input, output, workspace)?;
     Ok(digest(output))
 }

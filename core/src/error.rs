@@ -91,7 +91,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A blob is not one that this build can read.
-    Blob(crate::blob::BlobProblem),
+    Blob(BlobProblem),
 }
 
 impl core::fmt::Display for Error {
@@ -157,3 +157,109 @@ impl core::fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// Why bytes are not a blob that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum BlobProblem {
+    /// The bytes do not begin as a blob does.
+    NotABlob {
+        /// The first bytes.
+        found: [u8; 4],
+    },
+    /// Written by a later release.
+    Version {
+        /// The newest that this build reads.
+        supported: u16,
+        /// What came.
+        found: u16,
+    },
+    /// More or fewer bytes than the blob says it has.
+    Length {
+        /// Bytes that it says it has.
+        expected: u64,
+        /// Bytes that came.
+        given: usize,
+    },
+    /// More or fewer bytes of parameters than the header's layers have.
+    Parameters {
+        /// Bytes that the layers have.
+        expected: usize,
+        /// Bytes that the blob has.
+        given: usize,
+    },
+    /// A bit was changed on the way.
+    Checksum {
+        /// What the blob says.
+        expected: u32,
+        /// What its bytes give.
+        found: u32,
+    },
+    /// The header is not one.
+    Header,
+    /// Bytes that must be zero are not.
+    NotZero,
+    /// The build cannot answer with the bits of the blob's math.
+    Math {
+        /// The digest in the blob.
+        expected: u32,
+        /// The build's digest.
+        found: u32,
+    },
+    /// An int8 part in a model of f32, or the other way round.
+    Precision,
+    /// The self-test answered otherwise.
+    Golden {
+        /// The digest in the blob.
+        expected: u32,
+        /// This machine's digest.
+        found: u32,
+    },
+}
+
+impl core::fmt::Display for BlobProblem {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotABlob { found } => write!(
+                f,
+                "expected it to begin with \"NARW\", but the bytes {found:02x?} came"
+            ),
+            Self::Version { supported, found } => {
+                write!(f, "expected format version {supported}, but {found} came")
+            }
+            Self::Length { expected, given } => {
+                write!(f, "expected {expected} bytes, but {given} came")
+            }
+            Self::Parameters { expected, given } => {
+                write!(
+                    f,
+                    "expected the {expected} bytes of parameters that its layers have, but {given} came"
+                )
+            }
+            Self::Checksum { expected, found } => {
+                write!(
+                    f,
+                    "expected the checksum {expected:08x}, but the bytes give {found:08x}: they are damaged"
+                )
+            }
+            Self::Header => write!(f, "expected a header, but the bytes do not decode as one"),
+            Self::NotZero => write!(f, "expected zeros in the reserved bytes, but others came"),
+            Self::Math { expected, found } => {
+                write!(
+                    f,
+                    "expected math that answers {expected:08x}, but this build's answers {found:08x}"
+                )
+            }
+            Self::Precision => write!(
+                f,
+                "expected an f32 model with f32 or raw input, but int8 parts came"
+            ),
+            Self::Golden { expected, found } => {
+                write!(
+                    f,
+                    "self-test: expected the answer {expected:08x}, but this machine gives {found:08x}"
+                )
+            }
+        }
+    }
+}

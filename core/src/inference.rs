@@ -1,12 +1,12 @@
 //! Running a network, or a part of it, on one sample or on a batch.
 //!
 //! ```
-//! use narrows_core::kernels::Sequential;
+//! use narrows_core::kernels::{Portable, Sequential};
 //! use narrows_core::layer::{Activation, Layer, LayerKind};
 //! use narrows_core::math::Math;
 //! use narrows_core::network::Network;
 //! use narrows_core::shape::Shape;
-//! use narrows_core::inference;
+//! use narrows_core::inference::{Inference, workspace_len};
 //!
 //! let dense = |units, activation| LayerKind::Dense { units, activation };
 //! let layers = [
@@ -16,11 +16,10 @@
 //! let network = Network::new(Shape::flat(2), &layers, 0)?;
 //! let parameters = [0.5, 0.5, 0.0, 1.0, 2.0, 0.0, 0.25];
 //! let (mut output, mut workspace) = ([0.0; 2], [0.0; 1]);
-//! assert_eq!(inference::workspace_len(&network, 0..2, 1), workspace.len());
-//! inference::run(
-//!     &Sequential::<narrows_core::kernels::Portable>::new(),
-//!     &network, &parameters, Math::Exact, 0..2, &[1.0, 3.0], &mut output, &mut workspace,
-//! )?;
+//! assert_eq!(workspace_len(&network, 0..2, 1), workspace.len());
+//! let executor = Sequential::<Portable>::new();
+//! let inference = Inference { executor: &executor, network: &network, parameters: &parameters, math: Math::Exact };
+//! inference.reconstruct(&[1.0, 3.0], &mut output, &mut workspace)?;
 //! assert_eq!(output, [2.0, 4.25]);
 //! # Ok::<(), narrows_core::error::Error>(())
 //! ```
@@ -33,7 +32,7 @@ use crate::kernels::{Executor, activation, conv, dense, pool, split, split_mut, 
 use crate::layer::{Activation, Work};
 use crate::math::Math;
 use crate::memory::exactly;
-use crate::network::{Network, Step, check_len};
+use crate::network::{Network, Part, Step, check_len};
 
 /// Elements of workspace that the layers `layers` need for a batch of `batch` samples, exactly.
 ///
@@ -62,103 +61,181 @@ fn computing<'a>(network: &'a Network<'_>, layers: Range<usize>) -> impl Iterato
         .filter(move |step| layers.contains(&step.index) && !step.layer.kind.is_view())
 }
 
-/// Runs the layers `layers` on a batch: as many samples as `input` has.
+/// A network with its parameters, ready to run. Every method takes a batch: as many samples as its input has.
 ///
-/// `0..layers().len()` reconstructs, `0..code() + 1` encodes, `code() + 1..layers().len()` decodes, `0..i + 1` gives the
-/// features of layer `i`. `output` has as many samples; `workspace` has at least [`workspace_len`] elements.
-///
-/// # Errors
-/// [`Error::Length`], [`Error::BufferTooSmall`], or [`Error::NotFinite`] with the layer whose sums stopped being
-/// finite; the output is of no use then.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "each argument is a buffer that the caller lends"
-)]
-pub fn run(
-    executor: &impl Executor,
-    network: &Network<'_>,
-    parameters: &[f32],
-    math: Math,
-    layers: Range<usize>,
-    input: &[f32],
-    output: &mut [f32],
-    workspace: &mut [f32],
-) -> Result<(), Error> {
-    math.check()?;
-    network.check_parameters(parameters)?;
-    check_len(
-        "start of the range of layers",
-        layers.start.min(layers.end),
-        layers.start,
-    )?;
-    check_len(
-        "end of the range of layers",
-        layers.end.min(network.layers().len()),
-        layers.end,
-    )?;
-    let shape_before = |index: usize| match index.checked_sub(1) {
-        Some(before) => network.output_of(before).unwrap_or(network.input()),
-        None => network.input(),
-    };
-    let (input_len, output_len) = (
-        shape_before(layers.start).len(),
-        shape_before(layers.end.max(layers.start)).len(),
-    );
-    let batch = input.len().checked_div(input_len).unwrap_or(0);
-    check_len("input", batch.max(1).saturating_mul(input_len), input.len())?;
-    check_len("output", batch.saturating_mul(output_len), output.len())?;
-    check_finite("input", input)?;
-    let workspace = exactly(
-        "workspace",
-        workspace,
-        workspace_len(network, layers.clone(), batch),
-    )?;
+/// `workspace` has at least [`workspace_len`] elements for the layers that are run. All methods fail with
+/// [`Error::Length`], [`Error::BufferTooSmall`], or [`Error::NotFinite`] with the layer whose sums stopped being finite; the
+/// output is of no use then.
+#[derive(Debug)]
+pub struct Inference<'a, E> {
+    /// Who computes.
+    pub executor: &'a E,
+    /// The layers.
+    pub network: &'a Network<'a>,
+    /// Of all layers.
+    pub parameters: &'a [f32],
+    /// Whose exp.
+    pub math: Math,
+}
 
-    let mut computed = computing(network, layers).peekable();
-    if computed.peek().is_none() {
-        copy(input, output);
+impl<E: Executor> Inference<'_, E> {
+    /// The whole network.
+    ///
+    /// # Errors
+    /// See [`Inference`].
+    pub fn reconstruct(
+        &self,
+        input: &[f32],
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<(), Error> {
+        self.run(
+            self.network.part(Part::Reconstruct),
+            input,
+            output,
+            workspace,
+        )
     }
-    // Hidden tensors lie at the workspace's start and end by turns; `length` is that of the one that was written last.
-    let (mut hidden, mut at_start, mut length): (bool, bool, usize) = (false, true, 0);
-    while let Some(step) = computed.next() {
-        let forward = Forward {
+
+    /// Up to the code.
+    ///
+    /// # Errors
+    /// See [`Inference`].
+    pub fn encode(
+        &self,
+        input: &[f32],
+        code: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<(), Error> {
+        self.run(self.network.part(Part::Encode), input, code, workspace)
+    }
+
+    /// From the code on. What [`Inference::encode`] gave becomes, to the bit, what [`Inference::reconstruct`] gives.
+    ///
+    /// # Errors
+    /// See [`Inference`].
+    pub fn decode(
+        &self,
+        code: &[f32],
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<(), Error> {
+        self.run(self.network.part(Part::Decode), code, output, workspace)
+    }
+
+    /// The output of the layer with index `layer`.
+    ///
+    /// # Errors
+    /// See [`Inference`].
+    pub fn features(
+        &self,
+        layer: usize,
+        input: &[f32],
+        features: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<(), Error> {
+        self.run(0..layer.saturating_add(1), input, features, workspace)
+    }
+
+    /// Any neighbouring layers.
+    ///
+    /// # Errors
+    /// See [`Inference`].
+    pub fn run(
+        &self,
+        layers: Range<usize>,
+        input: &[f32],
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Result<(), Error> {
+        let Self {
             executor,
-            step: &step,
+            network,
             parameters,
             math,
-        };
-        let out = step.output.len().saturating_mul(batch);
-        let last = computed.peek().is_none();
-        if !hidden {
-            forward.run(
-                input,
-                if last {
-                    &mut *output
-                } else {
-                    split_mut(workspace, out).0
-                },
-            )?;
-        } else if last {
-            let from = if at_start {
-                0
-            } else {
-                workspace.len().saturating_sub(length)
-            };
-            forward.run(split(split(workspace, from).1, length).0, output)?;
-        } else if at_start {
-            let middle = workspace.len().saturating_sub(out);
-            let (before, after) = split_mut(workspace, middle);
-            forward.run(split(before, length).0, after)?;
-            at_start = false;
-        } else {
-            let middle = workspace.len().saturating_sub(length);
-            let (before, after) = split_mut(workspace, middle);
-            forward.run(after, split_mut(before, out).0)?;
-            at_start = true;
+        } = *self;
+        check_math(math)?;
+        network.check_parameters(parameters)?;
+        check_len(
+            "start of the range of layers",
+            layers.start.min(layers.end),
+            layers.start,
+        )?;
+        check_len(
+            "end of the range of layers",
+            layers.end.min(network.layers().len()),
+            layers.end,
+        )?;
+        let (input_len, output_len) = (
+            network.shape_before(layers.start).len(),
+            network.shape_before(layers.end).len(),
+        );
+        let batch = input.len().checked_div(input_len).unwrap_or(0);
+        check_len("input", batch.max(1).saturating_mul(input_len), input.len())?;
+        check_len("output", batch.saturating_mul(output_len), output.len())?;
+        check_finite("input", input)?;
+        let workspace = exactly(
+            "workspace",
+            workspace,
+            workspace_len(network, layers.clone(), batch),
+        )?;
+
+        let mut computed = computing(network, layers).peekable();
+        if computed.peek().is_none() {
+            copy(input, output);
         }
-        (hidden, length) = (true, out);
+        // Hidden tensors lie at the workspace's start and end by turns; `length` is that of the one that was written last.
+        let (mut hidden, mut at_start, mut length): (bool, bool, usize) = (false, true, 0);
+        while let Some(step) = computed.next() {
+            let forward = Forward {
+                executor,
+                step: &step,
+                parameters,
+                math,
+            };
+            let out = step.output.len().saturating_mul(batch);
+            let last = computed.peek().is_none();
+            if !hidden {
+                forward.run(
+                    input,
+                    if last {
+                        &mut *output
+                    } else {
+                        split_mut(workspace, out).0
+                    },
+                )?;
+            } else if last {
+                let from = if at_start {
+                    0
+                } else {
+                    workspace.len().saturating_sub(length)
+                };
+                forward.run(split(split(workspace, from).1, length).0, output)?;
+            } else if at_start {
+                let middle = workspace.len().saturating_sub(out);
+                let (before, after) = split_mut(workspace, middle);
+                forward.run(split(before, length).0, after)?;
+                at_start = false;
+            } else {
+                let middle = workspace.len().saturating_sub(length);
+                let (before, after) = split_mut(workspace, middle);
+                forward.run(after, split_mut(before, out).0)?;
+                at_start = true;
+            }
+            (hidden, length) = (true, out);
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Refuses math that this build was made without.
+pub(crate) fn check_math(math: Math) -> Result<(), Error> {
+    if math.is_available() {
+        return Ok(());
+    }
+    Err(Error::Mode {
+        reason: "math \"fast\" needs a build with the feature \"fast-math\"",
+    })
 }
 
 /// Checks that every number is finite.

@@ -40,17 +40,10 @@ impl Math {
         }
     }
 
-    /// Refuses a choice that this build was made without.
-    ///
-    /// # Errors
-    /// [`Error::Mode`](crate::error::Error::Mode).
-    pub fn check(self) -> Result<(), crate::error::Error> {
-        if self == Self::Fast && cfg!(not(feature = "fast-math")) {
-            return Err(crate::error::Error::Mode {
-                reason: "math \"fast\" needs a build with the feature \"fast-math\"",
-            });
-        }
-        Ok(())
+    /// Whether this build has it.
+    #[must_use]
+    pub const fn is_available(self) -> bool {
+        matches!(self, Self::Exact) || cfg!(feature = "fast-math")
     }
 }
 

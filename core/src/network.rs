@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Error;
 use crate::layer::{Layer, LayerProblem, Work};
 use crate::shape::{MAX_ELEMENTS, Shape};
@@ -37,6 +39,17 @@ pub struct Step<'a> {
     pub output: Shape,
     /// Where its parameters lie in the flat slice.
     pub parameters: Range<usize>,
+}
+
+/// A part of a network that is run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// All of it: from an input to its reconstruction.
+    Reconstruct,
+    /// From an input to its code.
+    Encode,
+    /// From a code to a reconstruction.
+    Decode,
 }
 
 impl<'a> Network<'a> {
@@ -132,6 +145,30 @@ impl<'a> Network<'a> {
                     parameters: first..at,
                 })
             })
+    }
+
+    /// The indices of a part's layers.
+    #[must_use]
+    pub fn part(&self, part: Part) -> Range<usize> {
+        let (code, end) = (self.code.saturating_add(1), self.layers.len());
+        match part {
+            Part::Reconstruct => 0..end,
+            Part::Encode => 0..code,
+            Part::Decode => code..end,
+        }
+    }
+
+    /// The shape of what comes into layer `index`; behind the last layer, of what it gives.
+    #[must_use]
+    pub fn shape_before(&self, index: usize) -> Shape {
+        let before = index
+            .checked_sub(1)
+            .and_then(|before| self.output_of(before));
+        before.unwrap_or(if index == 0 {
+            self.input
+        } else {
+            self.output()
+        })
     }
 
     /// The shape of what layer `index` gives.

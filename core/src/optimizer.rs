@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::kernels::activation::all_finite;
+use crate::kernels::activation::is_finite;
 use crate::kernels::{GradientSink, MOST_LANES, Machine, Task, Vector, Vectors, split_mut};
 
 /// A rule of update, with its settings.
@@ -184,7 +184,7 @@ pub(crate) struct Update<'a> {
     pub(crate) first: &'a mut [f32],
     /// Adam's v; else empty.
     pub(crate) second: &'a mut [f32],
-    /// Set where a parameter stopped being finite.
+    /// Set where a parameter or the state stopped being finite.
     pub(crate) not_finite: &'a AtomicBool,
 }
 
@@ -222,20 +222,20 @@ impl Task for Update<'_> {
 
     #[inline(always)]
     fn run<M: Machine, V: Vectors, const ROWS: usize>(self) {
-        update::<M>(
+        if !update::<M>(
             self.rule,
             self.parameters,
             self.sums,
             self.first,
             self.second,
-        );
-        self.sums.fill(0.0);
-        if !all_finite(self.parameters) {
+        ) {
             self.not_finite.store(true, Ordering::Relaxed);
         }
+        self.sums.fill(0.0);
     }
 }
 
+/// Updates each parameter; whether parameters and state are finite afterwards.
 #[inline(always)]
 fn update<M: Machine>(
     rule: Rule,
@@ -243,8 +243,9 @@ fn update<M: Machine>(
     sums: &[f32],
     first: &mut [f32],
     second: &mut [f32],
-) {
+) -> bool {
     let scale = rule.scale;
+    let mut finite = true;
     match rule.kind {
         RuleKind::Adam {
             alpha,
@@ -257,20 +258,24 @@ fn update<M: Machine>(
                 *m += (g - *m) * keep_first;
                 *v += (g * g - *v) * keep_second;
                 *w -= (*m * alpha) / (M::sqrt(*v) + epsilon);
+                finite &= is_finite(*w) & is_finite(*v);
             }
         }
         RuleKind::Momentum { rate, momentum } => {
             for ((w, &sum), u) in parameters.iter_mut().zip(sums).zip(first) {
                 *u = momentum * *u - rate * (sum * scale);
                 *w += *u;
+                finite &= is_finite(*w);
             }
         }
         RuleKind::Plain { rate } => {
             for (w, &sum) in parameters.iter_mut().zip(sums) {
                 *w -= rate * (sum * scale);
+                finite &= is_finite(*w);
             }
         }
     }
+    finite
 }
 
 /// Updates each parameter as soon as its gradient is whole: the single-sample mode, which keeps no gradients.
@@ -300,8 +305,7 @@ impl GradientSink for Fused<'_> {
         };
         let first = self.first.get_mut(range.clone()).unwrap_or(&mut []);
         let second = self.second.get_mut(range).unwrap_or(&mut []);
-        update::<M>(self.rule, parameters, sums, first, second);
-        if !all_finite(parameters) {
+        if !update::<M>(self.rule, parameters, sums, first, second) {
             self.not_finite.store(true, Ordering::Relaxed);
         }
     }

@@ -11,7 +11,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::inference::{self, Forward, activation_and_row, check_finite, weights_and_bias};
+use crate::inference::{
+    self, Forward, Inference, activation_and_row, check_finite, weights_and_bias,
+};
 use crate::kernels::activation::Slope;
 use crate::kernels::{
     Accumulate, BiasGradient, Executor, GradientSink, Transpose, conv, dense, pool, split,
@@ -100,7 +102,7 @@ impl Plan {
                 reason: "categorical cross-entropy needs softmax as the last layer's activation",
             });
         }
-        options.math.check()?;
+        inference::check_math(options.math)?;
         options.optimizer.check()?;
         let batch = options.mode.batch();
         if batch == 0 {
@@ -363,7 +365,7 @@ impl<'a> Trainer<'a> {
         }
         self.accumulated = 0;
         self.steps = self.steps.saturating_add(1);
-        check_updated(&not_finite, parameters)
+        check_updated(&not_finite, parameters, self.state)
     }
 
     fn fused(
@@ -403,7 +405,7 @@ impl<'a> Trainer<'a> {
         });
         self.state = state;
         self.steps = self.steps.saturating_add(1);
-        check_updated(&not_finite, parameters)?;
+        check_updated(&not_finite, parameters, self.state)?;
         Ok(loss)
     }
 
@@ -436,16 +438,13 @@ impl<'a> Trainer<'a> {
         let (network, math) = (self.network, self.options.math);
         let frozen = split_mut(self.frozen, self.plan.frozen.saturating_mul(samples)).0;
         if !frozen.is_empty() {
-            inference::run(
+            Inference {
                 executor,
                 network,
                 parameters,
                 math,
-                0..self.plan.first,
-                input,
-                frozen,
-                self.transient,
-            )?;
+            }
+            .run(0..self.plan.first, input, frozen, self.transient)?;
         }
         let mut previous: &[f32] = if frozen.is_empty() { input } else { frozen };
         let mut rest = &mut *self.activations;
@@ -549,12 +548,13 @@ fn last_activation(network: &Network<'_>) -> Activation {
     computed.map_or(Activation::Linear, |layer| layer.kind.activation())
 }
 
-fn check_updated(not_finite: &AtomicBool, parameters: &[f32]) -> Result<(), Error> {
-    if not_finite.load(Ordering::Relaxed) {
-        check_finite("parameter", parameters)
-    } else {
-        Ok(())
+/// Says which number stopped being finite, where one did.
+fn check_updated(not_finite: &AtomicBool, parameters: &[f32], state: &[f32]) -> Result<(), Error> {
+    if !not_finite.load(Ordering::Relaxed) {
+        return Ok(());
     }
+    check_finite("parameter", parameters)?;
+    check_finite("optimizer's state", state)
 }
 
 /// The backward pass at one layer: its stored input and output, and the gradients on both its sides, which lie at the two

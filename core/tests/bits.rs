@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Tiles, bits, checked, network, numbers, parameters};
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Executor, Sequential, naive};
 use narrows_core::layer::{Activation, LayerKind, Work};
 use narrows_core::loss::Loss;
@@ -181,16 +181,13 @@ fn run(
         .map_or(network.input(), |last| network.output_of(last).unwrap());
     let mut output = vec![f32::NAN; output.len() * batch];
     let mut workspace = vec![f32::NAN; inference::workspace_len(network, layers.clone(), batch)];
-    inference::run(
+    Inference {
         executor,
         network,
         parameters,
-        Math::Exact,
-        layers,
-        input,
-        &mut output,
-        &mut workspace,
-    )
+        math: Math::Exact,
+    }
+    .run(layers, input, &mut output, &mut workspace)
     .unwrap();
     output
 }
@@ -286,7 +283,7 @@ proptest! {
         let layers = network.code() + 1..end;
         let mut decoded = vec![f32::NAN; network.output().len() * batch];
         let mut workspace = vec![f32::NAN; inference::workspace_len(&network, layers.clone(), batch)];
-        inference::run(&executor, &network, &parameters, Math::Exact, layers, &code, &mut decoded, &mut workspace).unwrap();
+        Inference { executor: &executor, network: &network, parameters: &parameters, math: Math::Exact }.run(layers, &code, &mut decoded, &mut workspace).unwrap();
         prop_assert_eq!(bits(&decoded), bits(&run(&executor, &network, &parameters, 0..end, &input, batch)));
     }
 

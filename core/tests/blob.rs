@@ -10,7 +10,7 @@ use narrows_core::blob::{
     Preprocessing, Provenance, Rounding, VERSION,
 };
 use narrows_core::error::Error;
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Portable, Sequential};
 use narrows_core::layer::{Activation, Layer, LayerKind, LayerProblem};
 use narrows_core::math::Math;
@@ -308,16 +308,13 @@ fn try_out(bytes: Aligned) {
     );
     let mut workspace = vec![f32::NAN; inference::workspace_len(network, layers.clone(), 1)];
     let executor = Sequential::<Portable>::new();
-    let answer = inference::run(
-        &executor,
+    let answer = Inference {
+        executor: &executor,
         network,
-        model.parameters,
-        model.header.math,
-        layers,
-        &input,
-        &mut output,
-        &mut workspace,
-    );
+        parameters: model.parameters,
+        math: model.header.math,
+    }
+    .run(layers, &input, &mut output, &mut workspace);
     match answer {
         Ok(()) => assert!(output.iter().all(|value| value.is_finite())),
         Err(error) => assert!(matches!(error, Error::NotFinite { .. }), "{error}"),
@@ -1007,7 +1004,7 @@ fn not_a_header(header: &[u8]) {
     assert_eq!(error, Error::Blob(BlobProblem::Header), "{header:02x?}");
     assert_eq!(
         error.to_string(),
-        "blob: expected a header of version 1, but the bytes do not decode as one"
+        "blob: expected a header, but the bytes do not decode as one"
     );
 }
 
@@ -1071,10 +1068,12 @@ fn the_golden_digest_is_that_of_the_answer() {
     let executor = Sequential::<Portable>::new();
     let mut digest = |parameters: &[f32], seed| {
         let digest = blob::golden_digest(
-            &executor,
-            &network,
-            parameters,
-            Math::Exact,
+            &Inference {
+                executor: &executor,
+                network: &network,
+                parameters,
+                math: Math::Exact,
+            },
             seed,
             &mut input,
             &mut output,

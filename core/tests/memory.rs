@@ -4,7 +4,7 @@ mod common;
 
 use common::{Tiles, bits, checked, network, numbers, parameters};
 use narrows_core::error::Error;
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Portable, Sequential};
 use narrows_core::loss::Loss;
 use narrows_core::math::Math;
@@ -49,14 +49,14 @@ proptest! {
         let mut output = vec![0.0; network.output().len() * batch];
         let needed = inference::workspace_len(&network, layers.clone(), batch);
         let mut workspace = pattern(needed + GUARD);
-        inference::run(&executor, &network, &parameters, Math::Exact, layers.clone(), &input, &mut output, &mut workspace).unwrap();
+        Inference { executor: &executor, network: &network, parameters: &parameters, math: Math::Exact }.run(layers.clone(), &input, &mut output, &mut workspace).unwrap();
         prop_assert_eq!(untouched(&workspace[..needed]), 0);
         prop_assert_eq!(untouched(&workspace[needed..]), GUARD);
         let mut again = vec![0.0; output.len()];
-        inference::run(&executor, &network, &parameters, Math::Exact, layers.clone(), &input, &mut again, &mut workspace[..needed]).unwrap();
+        Inference { executor: &executor, network: &network, parameters: &parameters, math: Math::Exact }.run(layers.clone(), &input, &mut again, &mut workspace[..needed]).unwrap();
         prop_assert_eq!(bits(&again), bits(&output));
         if needed > 0 {
-            let error = inference::run(&executor, &network, &parameters, Math::Exact, layers, &input, &mut again, &mut workspace[..needed - 1]);
+            let error = Inference { executor: &executor, network: &network, parameters: &parameters, math: Math::Exact }.run(layers, &input, &mut again, &mut workspace[..needed - 1]);
             prop_assert_eq!(error, Err(Error::BufferTooSmall { what: "workspace", needed: 4 * needed, given: 4 * (needed - 1) }));
         }
     }

@@ -172,7 +172,7 @@ impl<'m> Inference<'m> {
         let lens = [
             network.input().len().max(code),
             network.output().len().max(code),
-            inference::workspace_len(network, layers(network, Part::Reconstruct), 1),
+            inference::workspace_len(network, network.part(Part::Reconstruct), 1),
         ];
         let divided = Divided::new("memory for inference", memory, lens)?;
         let Divided {
@@ -248,25 +248,19 @@ impl<'m> Inference<'m> {
     }
 
     fn run<B: Board>(&mut self, part: Part) -> Result<(), Error> {
-        let (network, code) = (self.network, self.network.code_shape().len());
-        let (input, output) = match part {
-            Part::Reconstruct => (network.input().len(), network.output().len()),
-            Part::Encode => (network.input().len(), code),
-            Part::Decode => (code, network.output().len()),
-        };
+        let (network, layers) = (self.network, self.network.part(part));
+        let input = network.shape_before(layers.start).len();
+        let output = network.shape_before(layers.end).len();
         let input = self.input.get(..input).unwrap_or(&[]);
         let output = self.output.get_mut(..output).unwrap_or(&mut []);
         let executor = Sequential::<B::Machine>::new();
-        inference::run(
-            &executor,
+        inference::Inference {
+            executor: &executor,
             network,
-            self.parameters,
-            self.math,
-            layers(network, part),
-            input,
-            output,
-            self.workspace,
-        )
+            parameters: self.parameters,
+            math: self.math,
+        }
+        .run(layers, input, output, self.workspace)
     }
 }
 
@@ -386,16 +380,6 @@ fn device_info<B: Board>(memory: usize, model: Option<ModelInfo<'_>>) -> Answer<
         memory: memory as u32,
         model,
     })
-}
-
-/// The layers of a part.
-fn layers(network: &Network<'_>, part: Part) -> Range<usize> {
-    let (all, code) = (network.layers().len(), network.code().saturating_add(1));
-    match part {
-        Part::Reconstruct => 0..all,
-        Part::Encode => 0..code,
-        Part::Decode => code..all,
-    }
 }
 
 /// A piece of memory as `N` slices of numbers.

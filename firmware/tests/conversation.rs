@@ -11,7 +11,7 @@ use narrows_core::blob::{
     self, BlobProblem, Golden, Header, InputKind, Precision, Preprocessing, Provenance,
 };
 use narrows_core::error::Error;
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Portable, Sequential};
 use narrows_core::layer::{Activation, Layer, LayerKind};
 use narrows_core::loss::Loss;
@@ -289,16 +289,13 @@ fn an_uploaded_model_answers_with_the_desktops_bits() {
     let run = |layers, input: &[f32], length| {
         let (mut output, mut workspace) = (vec![0.0; length], vec![0.0; 16]);
         let executor = Sequential::<Portable>::new();
-        inference::run(
-            &executor,
-            &network,
-            &parameters,
-            Math::Exact,
-            layers,
-            input,
-            &mut output,
-            &mut workspace,
-        )
+        Inference {
+            executor: &executor,
+            network: &network,
+            parameters: &parameters,
+            math: Math::Exact,
+        }
+        .run(layers, input, &mut output, &mut workspace)
         .unwrap();
         output
     };

@@ -65,7 +65,7 @@ pub fn evaluate(
     let answers = model::run(
         executor,
         model,
-        Part::Whole,
+        Part::Reconstruct,
         noisy.as_deref().unwrap_or(samples.values()),
     )?;
     let mut labels = Vec::new();

@@ -28,7 +28,7 @@
 //! assert!(outcome.epochs[0].loss < 0.2);
 //!
 //! let blob = model::Blob::export(&executor, &plan, &outcome.parameters, data.train.digest(), "vanilla.narrows".as_ref())?;
-//! let codes = model::run(&executor, &blob.model()?, model::Part::Encoder, data.train.values())?;
+//! let codes = model::run(&executor, &blob.model()?, model::Part::Encode, data.train.values())?;
 //! assert_eq!(codes.len(), 500 * 64);
 //! # Ok(())
 //! # }

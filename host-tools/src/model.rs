@@ -1,15 +1,15 @@
 //! Models: a blob in a file, and running it on the desktop.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use narrows_core::blob::{
     self, BlobProblem, Golden, Header, InputKind, Model, Precision, Provenance,
 };
 use narrows_core::error::Error as CoreError;
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::Executor;
 use narrows_core::math::Math;
+pub use narrows_core::network::Part;
 use narrows_core::network::{Layers, Network};
 
 use crate::error::{Error, Result};
@@ -167,40 +167,18 @@ fn golden_digest(
     let workspace = inference::workspace_len(network, 0..network.layers().len(), 1);
     let mut workspace = zeros("self-test", workspace)?;
     blob::golden_digest(
-        executor,
-        network,
-        parameters,
-        math,
+        &Inference {
+            executor,
+            network,
+            parameters,
+            math,
+        },
         seed,
         &mut input,
         &mut output,
         &mut workspace,
     )
     .map_err(Error::core("self-test"))
-}
-
-/// Which part of a network is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All of it.
-    Whole,
-    /// Up to the code.
-    Encoder,
-    /// From the code on.
-    Decoder,
-}
-
-impl Part {
-    /// The indices of its layers.
-    #[must_use]
-    pub fn layers(self, model: &Model<'_>) -> Range<usize> {
-        let (code, end) = (model.network.code() + 1, model.network.layers().len());
-        match self {
-            Self::Whole => 0..end,
-            Self::Encoder => 0..code,
-            Self::Decoder => code..end,
-        }
-    }
 }
 
 /// Runs a part of a model on any number of samples.
@@ -213,15 +191,9 @@ pub fn run(
     part: Part,
     inputs: &[f32],
 ) -> Result<Vec<f32>> {
-    let (network, layers) = (&model.network, part.layers(model));
-    let shape_after = |layer: usize| match layer.checked_sub(1) {
-        None => network.input(),
-        Some(before) => network.output_of(before).unwrap_or(network.input()),
-    };
-    let (input_len, output_len) = (
-        shape_after(layers.start).len(),
-        shape_after(layers.end).len(),
-    );
+    let (network, layers) = (&model.network, model.network.part(part));
+    let input_len = network.shape_before(layers.start).len();
+    let output_len = network.shape_before(layers.end).len();
     let mut outputs = zeros(
         "outputs",
         inputs.len().div_ceil(input_len).saturating_mul(output_len),
@@ -236,16 +208,13 @@ pub fn run(
         .zip(outputs.chunks_mut(batch.max(1) * output_len))
     {
         let (math, layers) = (model.header.math, layers.clone());
-        inference::run(
+        Inference {
             executor,
             network,
-            model.parameters,
+            parameters: model.parameters,
             math,
-            layers,
-            input,
-            output,
-            &mut workspace,
-        )
+        }
+        .run(layers, input, output, &mut workspace)
         .map_err(Error::core(format!("model \"{}\"", model.header.name)))?;
     }
     Ok(outputs)

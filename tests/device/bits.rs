@@ -41,8 +41,8 @@ fn same_outputs_and_codes(preset: &str) {
     let (executor, pictures) = (Desktop::new(2), pictures(&plan, 200));
     let blob = blob(&executor, &plan, &plan.initial_parameters());
     let model = blob.model().unwrap();
-    let outputs = model::run(&executor, &model, Part::Whole, &pictures).unwrap();
-    let codes = model::run(&executor, &model, Part::Encoder, &pictures).unwrap();
+    let outputs = model::run(&executor, &model, Part::Reconstruct, &pictures).unwrap();
+    let codes = model::run(&executor, &model, Part::Encode, &pictures).unwrap();
     let code = model.network.code_shape().len();
     assert!(codes.iter().any(|x| *x > 0.0) && outputs.iter().any(|x| *x != outputs[0]));
 
@@ -158,7 +158,13 @@ fn fast_math_gives_the_same_bits_on_the_device() {
     let plan = recipe.plan().unwrap();
     let (executor, pictures) = (Desktop::new(1), pictures(&plan, 10));
     let blob = blob(&executor, &plan, &plan.initial_parameters());
-    let outputs = model::run(&executor, &blob.model().unwrap(), Part::Whole, &pictures).unwrap();
+    let outputs = model::run(
+        &executor,
+        &blob.model().unwrap(),
+        Part::Reconstruct,
+        &pictures,
+    )
+    .unwrap();
     let mut device = emulator();
     device.load(blob.bytes()).unwrap();
     for (index, (picture, output)) in pictures
@@ -181,7 +187,7 @@ fn one_flipped_bit_of_one_weight_fails_the_comparison() {
     let expected = model::run(
         &executor,
         &expected_blob.model().unwrap(),
-        Part::Whole,
+        Part::Reconstruct,
         &picture,
     )
     .unwrap();

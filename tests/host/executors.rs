@@ -1,7 +1,7 @@
 //! More threads and wider vectors change no bit: the desktop's executor against one sample at a time in portable code.
 
 use narrows::processor::{Desktop, Vectors};
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Executor, Portable, Sequential};
 use narrows_core::layer::{Activation, Layer, LayerKind};
 use narrows_core::loss::Loss;
@@ -119,16 +119,13 @@ fn run(executor: &impl Executor, network: &Network<'_>, batch: usize, at_once: u
         .chunks(input_len * at_once)
         .zip(target.chunks_mut(output_len * at_once))
     {
-        inference::run(
+        Inference {
             executor,
             network,
-            &parameters,
-            Math::Exact,
-            layers.clone(),
-            input,
-            output,
-            &mut workspace,
-        )
+            parameters: &parameters,
+            math: Math::Exact,
+        }
+        .run(layers.clone(), input, output, &mut workspace)
         .unwrap();
     }
     parameters

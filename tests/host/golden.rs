@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use narrows_core::blob::{
     self, Golden, Header, InputKind, Model, ModelMut, Precision, Preprocessing, Provenance,
 };
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::initializer::Initializer;
 use narrows_core::kernels::{Portable, Sequential};
 use narrows_core::layer::{Activation, Layer, LayerKind};
@@ -111,16 +111,13 @@ fn run(
 ) -> Vec<f32> {
     let mut output = vec![f32::NAN; SAMPLES * network.output_of(layers.end - 1).unwrap().len()];
     let mut workspace = vec![f32::NAN; inference::workspace_len(network, layers.clone(), SAMPLES)];
-    inference::run(
-        &EXECUTOR,
+    Inference {
+        executor: &EXECUTOR,
         network,
         parameters,
         math,
-        layers,
-        input,
-        &mut output,
-        &mut workspace,
-    )
+    }
+    .run(layers, input, &mut output, &mut workspace)
     .unwrap();
     output
 }
@@ -139,10 +136,12 @@ fn digest(network: &Network<'_>, parameters: &[f32], math: Math, seed: u64) -> u
     let mut workspace =
         vec![f32::NAN; inference::workspace_len(network, 0..network.layers().len(), 1)];
     blob::golden_digest(
-        &EXECUTOR,
-        network,
-        parameters,
-        math,
+        &Inference {
+            executor: &EXECUTOR,
+            network,
+            parameters,
+            math,
+        },
         seed,
         &mut input,
         &mut output,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Portable, Sequential};
 use narrows_core::layer::{Activation, Layer, LayerKind};
 use narrows_core::loss::Loss;
@@ -184,16 +184,13 @@ impl Case {
                 let mut output = vec![0.0; self.batch * outputs];
                 let mut workspace =
                     vec![0.0; inference::workspace_len(&network, layers.clone(), self.batch)];
-                inference::run(
-                    &EXECUTOR,
-                    &network,
-                    &parameters,
-                    Math::Exact,
-                    layers,
-                    &input,
-                    &mut output,
-                    &mut workspace,
-                )
+                Inference {
+                    executor: &EXECUTOR,
+                    network: &network,
+                    parameters: &parameters,
+                    math: Math::Exact,
+                }
+                .run(layers, &input, &mut output, &mut workspace)
                 .unwrap();
                 BTreeMap::from([
                     (Quantity::Output, output),

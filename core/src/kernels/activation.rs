@@ -70,21 +70,28 @@ impl Task for Forward<'_> {
                     math::fast::tanh,
                 );
             }
-            // Whoever runs a network asks `Math::check` first.
+            // Whoever runs a network asks `Math::is_available` first.
             #[cfg(not(feature = "fast-math"))]
             Math::Fast => {}
         }
     }
 }
 
+/// Whether a number is neither infinite nor NaN: by its bits, which vectorizes.
+#[inline(always)]
+#[must_use]
+pub(crate) fn is_finite(value: f32) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    value.to_bits() & EXPONENT != EXPONENT
+}
+
 /// Whether every number is neither infinite nor NaN.
 #[inline(always)]
 #[must_use]
 pub fn all_finite(values: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    !values.iter().fold(false, |bad, value| {
-        bad | (value.to_bits() & EXPONENT == EXPONENT)
-    })
+    values
+        .iter()
+        .fold(true, |fine, value| fine & is_finite(*value))
 }
 
 #[inline(always)]

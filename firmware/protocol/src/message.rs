@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+pub use narrows_core::network::Part;
 use narrows_core::training::Options;
 use serde::{Deserialize, Serialize};
 
@@ -46,17 +47,6 @@ impl fmt::Display for Buffer {
             Self::Parameters => "parameters",
         })
     }
-}
-
-/// A part of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
-    /// All layers, from an input to an output.
-    Reconstruct,
-    /// The layers up to the code, from an input to a code.
-    Encode,
-    /// The layers behind the code, from a code to an output.
-    Decode,
 }
 
 /// What a host asks for.

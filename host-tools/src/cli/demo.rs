@@ -96,7 +96,7 @@ impl Arguments {
             });
         };
         let noisy = corrupt(&executor, noise, recipe.seed, &test)?;
-        let desktop = model::run(&executor, &model, Part::Whole, &noisy)?;
+        let desktop = model::run(&executor, &model, Part::Reconstruct, &noisy)?;
 
         say(format!(
             "Starting an emulated Cortex-M4F with {}",

@@ -72,10 +72,10 @@ impl Command {
             Subcommands::Train(arguments) => arguments.run(self.json),
             Subcommands::Eval(arguments) => arguments.run(self.json).map(done),
             Subcommands::Run(arguments) | Subcommands::Denoise(arguments) => {
-                arguments.run(Part::Whole, self.json).map(done)
+                arguments.run(Part::Reconstruct, self.json).map(done)
             }
-            Subcommands::Encode(arguments) => arguments.run(Part::Encoder, self.json).map(done),
-            Subcommands::Decode(arguments) => arguments.run(Part::Decoder, self.json).map(done),
+            Subcommands::Encode(arguments) => arguments.run(Part::Encode, self.json).map(done),
+            Subcommands::Decode(arguments) => arguments.run(Part::Decode, self.json).map(done),
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
             Subcommands::Demo(arguments) => arguments.run(self.json),

@@ -34,7 +34,7 @@ impl Arguments {
         };
         let array = raw.train.or(raw.test).ok_or_else(nothing)?;
         let samples = match part {
-            Part::Decoder => array.samples(model.network.code_shape(), None, None)?,
+            Part::Decode => array.samples(model.network.code_shape(), None, None)?,
             _ => array.prepared(model.header.preprocessing).samples(
                 model.network.input(),
                 None,
@@ -45,7 +45,7 @@ impl Arguments {
             return Err(nothing());
         }
         let answers = model::run(&self.threads.executor(), &model, part, samples.values())?;
-        let shape = if part == Part::Encoder {
+        let shape = if part == Part::Encode {
             model.network.code_shape()
         } else {
             model.network.output()

@@ -10,7 +10,7 @@ mod checkpoint;
 use std::time::{Duration, Instant};
 
 use narrows_core::error::Error as CoreError;
-use narrows_core::inference;
+use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Executor, Machine, Task, Vectors};
 use narrows_core::loss::Evaluate;
 use narrows_core::noise::Noise;
@@ -386,16 +386,13 @@ impl<'a> Validation<'a> {
                 &mut self.losses[..indices.len()],
             );
             let (math, layers) = (self.plan.options().math, 0..network.layers().len());
-            inference::run(
+            Inference {
                 executor,
                 network,
                 parameters,
                 math,
-                layers,
-                input,
-                output,
-                &mut self.workspace,
-            )
+            }
+            .run(layers, input, output, &mut self.workspace)
             .map_err(Error::core("validation"))?;
             let last = network
                 .layers()
