@@ -29,7 +29,7 @@ use crate::inference::{self, Inference};
 use crate::kernels::Executor;
 use crate::math::Math;
 use crate::memory::bytes_of;
-use crate::network::{Layers, Network};
+use crate::network::{Layers, MAX_NAME, Network};
 use crate::random::{Purpose, Random};
 use crate::shape::Shape;
 
@@ -47,7 +47,7 @@ const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 /// All that a blob says beside its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header<'a> {
-    /// The model's name.
+    /// The model's name: at most [`MAX_NAME`] bytes, as each layer's.
     pub name: &'a str,
     /// The shape of one sample.
     pub input: Shape,
@@ -310,6 +310,12 @@ fn decode(head: &[u8], sizes: Sizes) -> Result<(Header<'_>, Network<'_>), Error>
 /// Checks what a header says.
 fn check_header<'a>(header: &Header<'a>) -> Result<Network<'a>, Error> {
     let problem = |problem| Error::Blob(problem);
+    if header.name.len() > MAX_NAME {
+        return Err(problem(BlobProblem::LongName {
+            limit: MAX_NAME,
+            given: header.name.len(),
+        }));
+    }
     if !header.rounding.is_empty() || matches!(header.input_kind, InputKind::Int8 { .. }) {
         return Err(problem(BlobProblem::Precision));
     }

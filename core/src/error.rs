@@ -64,6 +64,15 @@ pub enum Error {
         /// Index that came.
         given: usize,
     },
+    /// A range of layers that the network does not have.
+    Layers {
+        /// Its first layer.
+        start: usize,
+        /// The one behind its last.
+        end: usize,
+        /// How many layers there are.
+        layers: usize,
+    },
     /// The parameters of all layers together are more than a network may have.
     TooManyParameters {
         /// The most that are possible.
@@ -137,6 +146,12 @@ impl core::fmt::Display for Error {
                     "code: expected the index of one of {layers} layers, but {given} came"
                 )
             }
+            Self::Layers { start, end, layers } => {
+                write!(
+                    f,
+                    "expected a range of the {layers} layers, but {start}..{end} came"
+                )
+            }
             Self::TooManyParameters { limit } => write!(
                 f,
                 "parameters: expected at most {limit} in all, but more came"
@@ -208,6 +223,13 @@ pub enum BlobProblem {
     },
     /// An int8 part in a model of f32, or the other way round.
     Precision,
+    /// The model's name has too many bytes.
+    LongName {
+        /// The limit.
+        limit: usize,
+        /// How many came.
+        given: usize,
+    },
     /// The self-test answered otherwise.
     Golden {
         /// The digest in the blob.
@@ -254,6 +276,9 @@ impl core::fmt::Display for BlobProblem {
                 f,
                 "expected an f32 model with f32 or raw input, but int8 parts came"
             ),
+            Self::LongName { limit, given } => {
+                write!(f, "name: expected at most {limit} bytes, but {given} came")
+            }
             Self::Golden { expected, found } => {
                 write!(
                     f,

@@ -156,16 +156,14 @@ impl<E: Executor> Inference<'_, E> {
         } = *self;
         check_math(math)?;
         network.check_parameters(parameters)?;
-        check_len(
-            "start of the range of layers",
-            layers.start.min(layers.end),
-            layers.start,
-        )?;
-        check_len(
-            "end of the range of layers",
-            layers.end.min(network.layers().len()),
-            layers.end,
-        )?;
+        if layers.start > layers.end || layers.end > network.layers().len() {
+            let Range { start, end } = layers;
+            return Err(Error::Layers {
+                start,
+                end,
+                layers: network.layers().len(),
+            });
+        }
         let (input_len, output_len) = (
             network.shape_before(layers.start).len(),
             network.shape_before(layers.end).len(),

@@ -348,6 +348,13 @@ pub enum LayerProblem {
     },
     /// Two layers have one name.
     DuplicateName,
+    /// The name has too many bytes.
+    LongName {
+        /// The limit.
+        limit: usize,
+        /// How many came.
+        given: usize,
+    },
 }
 
 impl core::fmt::Display for LayerProblem {
@@ -379,6 +386,10 @@ impl core::fmt::Display for LayerProblem {
             Self::TooLarge { limit } => write!(
                 f,
                 "expected output and parameters of at most {limit} elements, but more came"
+            ),
+            Self::LongName { limit, given } => write!(
+                f,
+                "expected a name of at most {limit} bytes, but {given} came"
             ),
             Self::DuplicateName => write!(
                 f,

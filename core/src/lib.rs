@@ -1,6 +1,7 @@
 //! Autoencoders on fixed buffers: inference and training, the same bits on a desktop and on a Cortex-M.
 //!
-//! No allocation, no panic, no `unsafe`. The caller lends every buffer; how large it must be is a function of the network.
+//! No allocation, no `unsafe`, and no panic but in [`kernels::naive`], which only tests call. The caller lends every buffer;
+//! how large it must be is a function of the network.
 //! This page walks through the rooms in the order in which data meets them; a room uses only those before it.
 //!
 //! 1. A sample has a [`shape`]. One-dimensional signals are pictures of height one.
@@ -35,6 +36,13 @@
         reason = "a test that meets what it does not expect must fail"
     )
 )]
+
+#[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
+compile_error!(
+    "without SSE2 the processor keeps intermediate results in more than single precision: the bits would differ"
+);
+#[cfg(target_endian = "big")]
+compile_error!("parameters are used as they lie in a blob, little-endian");
 
 #[cfg(test)]
 extern crate std;

@@ -5,11 +5,14 @@ use core::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::layer::{Layer, LayerProblem, Work};
+use crate::layer::{Activation, Layer, LayerProblem, Work};
 use crate::shape::{MAX_ELEMENTS, Shape};
 
 /// The most layers that a network can have.
 pub const MAX_LAYERS: usize = 32;
+
+/// The most bytes that the name of a layer or of a model can have: a device sends it in one message.
+pub const MAX_NAME: usize = 64;
 
 /// The list of layers, in the container that holds it on every machine.
 pub type Layers<'a> = heapless::Vec<Layer<'a>, MAX_LAYERS>;
@@ -86,6 +89,12 @@ impl<'a> Network<'a> {
                 kind: layer.kind.name(),
                 problem,
             };
+            if layer.name.len() > MAX_NAME {
+                return Err(problem(LayerProblem::LongName {
+                    limit: MAX_NAME,
+                    given: layer.name.len(),
+                }));
+            }
             if layers
                 .iter()
                 .take(index)
@@ -181,6 +190,19 @@ impl<'a> Network<'a> {
     #[must_use]
     pub fn output(&self) -> Shape {
         self.steps().last().map_or(self.input, |step| step.output)
+    }
+
+    /// What stands at the end of the last layer that computes something.
+    #[must_use]
+    pub fn last_activation(&self) -> Activation {
+        let mut computed = self
+            .layers
+            .iter()
+            .rev()
+            .filter(|layer| !layer.kind.is_view());
+        computed
+            .next()
+            .map_or(Activation::Linear, |layer| layer.kind.activation())
     }
 
     /// The shape of the code.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The most elements that one tensor, or the parameters of a network, may have (2^28: 1 GiB of f32).
 ///
-/// With this limit the sizes of every buffer, in bytes, fit the 32-bit `usize` of a Cortex-M.
+/// With this limit the size of one tensor, in bytes, fits the 32-bit `usize` of a Cortex-M. The size of a buffer for several of
+/// them that does not fit is the largest `usize`, and no lent buffer is that large.
 pub const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The shape of one sample on its way through a network.

@@ -93,10 +93,7 @@ struct Plan {
 
 impl Plan {
     fn new(network: &Network<'_>, options: &Options) -> Result<Self, Error> {
-        let last = network
-            .layers()
-            .last()
-            .map_or(Activation::Linear, |layer| layer.kind.activation());
+        let last = network.last_activation();
         if options.loss == Loss::CategoricalCrossEntropy && last != Activation::Softmax {
             return Err(Error::Mode {
                 reason: "categorical cross-entropy needs softmax as the last layer's activation",
@@ -466,7 +463,7 @@ impl<'a> Trainer<'a> {
         let deltas = split_mut(self.transient, self.plan.deltas.saturating_mul(samples)).0;
         executor.execute(Evaluate {
             loss: self.options.loss,
-            last: last_activation(network),
+            last: network.last_activation(),
             output: previous,
             target,
             gradient: split_mut(deltas, previous.len()).0,
@@ -537,15 +534,6 @@ impl<'a> Trainer<'a> {
             backward.at_start = !backward.at_start;
         }
     }
-}
-
-fn last_activation(network: &Network<'_>) -> Activation {
-    let computed = network
-        .layers()
-        .iter()
-        .rev()
-        .find(|layer| !layer.kind.is_view());
-    computed.map_or(Activation::Linear, |layer| layer.kind.activation())
 }
 
 /// Says which number stopped being finite, where one did.

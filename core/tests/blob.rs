@@ -224,7 +224,7 @@ proptest! {
 
     #[test]
     fn what_was_written_is_read_where_it_lies(
-        (input, kinds) in network(), seed: u64, name in "\\PC{0,40}", input_kind in input_kind(), math in math(),
+        (input, kinds) in network(), seed: u64, name in "\\PC{0,16}", input_kind in input_kind(), math in math(),
         (offset, scale, threshold) in (number(), number(), prop::option::of(number())),
         (data_digest, recipe_digest, digest) in any::<(u32, u32, u32)>(),
     ) {
@@ -1097,4 +1097,21 @@ fn the_golden_digest_is_that_of_the_answer() {
     let last = parameters.last_mut().unwrap();
     *last = f32::from_bits(last.to_bits() ^ 1 << 20);
     assert_ne!(digest(&parameters, 1), first);
+}
+
+#[test]
+fn a_name_too_long_for_a_message_is_refused() {
+    let name = "n".repeat(65);
+    let network = checked(Shape::flat(2), &[dense(2)]);
+    let header = header(&name, &network);
+    let error = blob::write(&header, &[0.0; 6], &mut [0; 1000]).unwrap_err();
+    let problem = BlobProblem::LongName {
+        limit: 64,
+        given: 65,
+    };
+    assert_eq!(error, Error::Blob(problem));
+    assert_eq!(
+        error.to_string(),
+        "blob: name: expected at most 64 bytes, but 65 came"
+    );
 }

@@ -253,3 +253,30 @@ fn a_wrong_gradient_is_noticed() {
         "the neighbour's gradient {other} passed for {ours}"
     );
 }
+
+/// Without a sigmoid before it: `(p - t) / (p (1 - p)) / N` where p is not clipped, and 0 where it is.
+#[test]
+fn binary_cross_entropy_of_a_linear_output_has_no_gradient_where_it_is_clipped() {
+    let kinds = [LayerKind::Dense {
+        units: 4,
+        activation: Activation::Linear,
+    }];
+    let network = checked(Shape::flat(1), &kinds);
+    let options = Options {
+        loss: Loss::BinaryCrossEntropy,
+        optimizer: Optimizer::adam(),
+        mode: Mode::Accumulate { batch: 1 },
+        first_trainable: 0,
+        math: Math::Exact,
+    };
+    // With weights of zero the biases are the outputs, and their gradients those of the outputs.
+    let parameters = [0.0, 0.0, 0.0, 0.0, -0.1, 0.25, 0.5, 1.2];
+    let mut memory = vec![0.0; memory_len(&network, &options).unwrap()];
+    let mut trainer = Trainer::new(&network, options, &mut memory).unwrap();
+    let target = [1.0, 1.0, 0.0, 0.0];
+    trainer
+        .accumulate(&Tiles::<4, 8>(1), &parameters, &[1.0], &target)
+        .unwrap();
+    let biases = &trainer.gradient_sums()[4..];
+    assert_eq!(biases, [0.0, -1.0, 0.5, 0.0]);
+}

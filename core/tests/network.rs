@@ -292,6 +292,17 @@ fn names_are_unique_and_the_code_is_one_of_the_layers() {
         "layer 2 (dense): expected a name of its own, but an earlier layer has the same"
     );
 
+    let name = "n".repeat(65);
+    let long = [Layer {
+        name: &name,
+        kind: dense(2, Activation::Relu),
+    }];
+    let (_, message) = refused(Shape::flat(2), &long, 0);
+    assert_eq!(
+        message,
+        "layer 0 (dense): expected a name of at most 64 bytes, but 65 came"
+    );
+
     let (error, message) = refused(Shape::flat(2), &twice[..2], 2);
     assert_eq!(
         error,
@@ -488,14 +499,21 @@ fn inference_refuses_slices_of_other_lengths() {
     assert_eq!(run(23, 0..2, 8, 4, 6), Ok(()));
     assert_eq!(run(22, 0..2, 8, 4, 6), length("parameters", 23, 22));
     assert_eq!(run(24, 0..2, 8, 4, 6), length("parameters", 23, 24));
-    assert_eq!(
-        run(23, 0..3, 8, 4, 6),
-        length("end of the range of layers", 2, 3)
-    );
-    assert_eq!(
-        run(23, 0..usize::MAX, 8, 4, 6),
-        length("end of the range of layers", 2, usize::MAX)
-    );
+    #[allow(clippy::reversed_empty_ranges, reason = "a range that is refused")]
+    for layers in [0..3, 0..usize::MAX, 2..1] {
+        let core::ops::Range { start, end } = layers;
+        let error = run(23, layers, 8, 4, 6).unwrap_err();
+        assert_eq!(
+            error,
+            Error::Layers {
+                start,
+                end,
+                layers: 2
+            }
+        );
+        let message = format!("expected a range of the 2 layers, but {start}..{end} came");
+        assert_eq!(error.to_string(), message);
+    }
     assert_eq!(run(23, 0..2, 0, 0, 6), length("input", 4, 0));
     assert_eq!(run(23, 0..2, 3, 0, 6), length("input", 4, 3));
     assert_eq!(run(23, 0..2, 7, 2, 6), length("input", 4, 7));

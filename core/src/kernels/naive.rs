@@ -1,6 +1,7 @@
 //! The specification of the arithmetic, loop by loop: the twin that every fast kernel equals to the bit.
 //!
-//! Nothing on a device calls it; it may index and panic like any plain program. All functions work on one sample.
+//! Nothing on a device calls it; it may index and panic like any plain program. Those of layers and
+//! losses work on one sample.
 #![allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -10,6 +11,9 @@
 )]
 
 use crate::layer::Activation;
+use crate::loss::Loss;
+use crate::math;
+use crate::optimizer::Optimizer;
 use crate::shape::Window;
 
 /// A dense layer without its activation.
@@ -222,7 +226,7 @@ pub fn activation(kind: Activation, values: &mut [f32]) {
         }
         let mut sum = 0.0;
         for x in values.iter_mut() {
-            *x = crate::math::exp(*x - largest);
+            *x = math::exp(*x - largest);
             sum += *x;
         }
         for x in values.iter_mut() {
@@ -234,8 +238,8 @@ pub fn activation(kind: Activation, values: &mut [f32]) {
         *x = match kind {
             Activation::Relu if *x > 0.0 => *x,
             Activation::Relu => 0.0,
-            Activation::Sigmoid => crate::math::sigmoid(*x),
-            Activation::Tanh => crate::math::tanh(*x),
+            Activation::Sigmoid => math::sigmoid(*x),
+            Activation::Tanh => math::tanh(*x),
             Activation::Linear | Activation::Softmax => *x,
         };
     }
@@ -257,5 +261,87 @@ pub fn slope(kind: Activation, output: &[f32], gradient: &mut [f32]) {
             Activation::Tanh => g * (1.0 - a * a),
             Activation::Softmax => a * (g - sum),
         };
+    }
+}
+
+/// The loss of one sample, and its gradient: of the activation's output, or, where [`Loss::includes_slope`] says so, of its
+/// input.
+pub fn loss(
+    kind: Loss,
+    last: Activation,
+    output: &[f32],
+    target: &[f32],
+    gradient: &mut [f32],
+) -> f32 {
+    let n = output.len() as f64;
+    let (gradient_factor, loss_factor) = match kind {
+        Loss::MeanSquaredError => ((2.0 / n) as f32, (1.0 / n) as f32),
+        Loss::BinaryCrossEntropy => ((1.0 / n) as f32, (-1.0 / n) as f32),
+        Loss::CategoricalCrossEntropy => (1.0, -1.0),
+    };
+    let mut parts = [0.0f32; 8];
+    for i in 0..output.len() {
+        let (a, t) = (output[i], target[i]);
+        let p = if a < 1e-7 { 1e-7 } else { a };
+        let p = if p > 1.0 - 1e-7 { 1.0 - 1e-7 } else { p };
+        parts[i % 8] += match kind {
+            Loss::MeanSquaredError => (a - t) * (a - t),
+            Loss::BinaryCrossEntropy => t * math::ln(p) + (1.0 - t) * math::ln(1.0 - p),
+            Loss::CategoricalCrossEntropy => t * math::ln(p),
+        };
+        gradient[i] = if kind == Loss::BinaryCrossEntropy && !kind.includes_slope(last) {
+            if p == a {
+                (p - t) / (p * (1.0 - p)) * gradient_factor
+            } else {
+                0.0
+            }
+        } else {
+            (a - t) * gradient_factor
+        };
+    }
+    let [p0, p1, p2, p3, p4, p5, p6, p7] = parts;
+    (((p0 + p4) + (p2 + p6)) + ((p1 + p5) + (p3 + p7))) * loss_factor
+}
+
+/// A step of an optimizer on the sums of `batch` samples' gradients. `first` and `second` are its state, zeros at the start;
+/// `powers` are β1 and β2 to the power of the steps so far, ones at the start.
+pub fn update(
+    optimizer: Optimizer,
+    powers: &mut [f64; 2],
+    batch: usize,
+    parameters: &mut [f32],
+    sums: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    let scale = (1.0 / batch as f64) as f32;
+    if let Optimizer::Adam { beta_1, beta_2, .. } = optimizer {
+        powers[0] *= beta_1;
+        powers[1] *= beta_2;
+    }
+    for i in 0..parameters.len() {
+        let g = sums[i] * scale;
+        match optimizer {
+            Optimizer::Adam {
+                learning_rate,
+                beta_1,
+                beta_2,
+                epsilon,
+            } => {
+                let alpha = learning_rate * math::sqrt_f64(1.0 - powers[1]) / (1.0 - powers[0]);
+                first[i] += (g - first[i]) * (1.0 - beta_1) as f32;
+                second[i] += (g * g - second[i]) * (1.0 - beta_2) as f32;
+                parameters[i] -=
+                    (first[i] * alpha as f32) / (math::sqrt(second[i]) + epsilon as f32);
+            }
+            Optimizer::Sgd {
+                learning_rate,
+                momentum,
+            } if momentum != 0.0 => {
+                first[i] = momentum as f32 * first[i] - learning_rate as f32 * g;
+                parameters[i] += first[i];
+            }
+            Optimizer::Sgd { learning_rate, .. } => parameters[i] -= learning_rate as f32 * g,
+        }
     }
 }
