@@ -175,7 +175,7 @@ fn compare(network: &Network<'_>, kind: Loss, seed: u64, batch: usize) -> Result
         );
         // A kink within the step shows as a difference between the two sides; there is no derivative to compare with.
         let here = total(&parameters);
-        let kink = ((above - here) - (here - below)).abs() / step > 1e-3 * (1.0 + expected.abs());
+        let kink = ((above - here) - (here - below)).abs() / step > 3e-4 * (1.0 + expected.abs());
         if !kink && (expected - ours).abs() > 2e-4 * (1.0 + expected.abs()) {
             return Err(format!(
                 "parameter {index}: expected {expected}, got {ours}"

@@ -16,7 +16,7 @@
 
 use core::ops::Range;
 
-use narrows_core::blob::{ALIGNMENT, Header, ModelMut};
+use narrows_core::blob::{ALIGNMENT, Header, InputKind, ModelMut};
 use narrows_core::error::Error;
 use narrows_core::inference;
 use narrows_core::kernels::Sequential;
@@ -87,8 +87,16 @@ impl<'m> Loaded<'m> {
             .ok_or(too_long)?;
         let (blob, memory) = memory.split_at_mut_checked(blob_bytes).ok_or(too_long)?;
         let blob = blob.get_mut(..length as usize).ok_or(too_long)?;
+        let model = ModelMut::read(blob)?;
+        // The buffers hold f32, and to take a sensor's counts for real numbers would be a wrong answer.
+        if model.header.input_kind != InputKind::F32 {
+            return Err(Error::Mode {
+                reason: "input kind: the device takes f32, but the model wants other numbers",
+            }
+            .into());
+        }
         Ok(Self {
-            model: ModelMut::read(blob)?,
+            model,
             blob_bytes,
             memory,
         })

@@ -143,7 +143,13 @@ impl<'m> Link<'m> {
                 Answer::Refused(Refusal::Core(bytes))
             }
         };
-        self.answer = frame::encode(header, &answer, self.frame).map_or(0, <[u8]>::len);
+        let too_long = Answer::Refused(Refusal::AnswerTooLong {
+            limit: MESSAGE as u32,
+        });
+        self.answer = frame::encode(header, &answer, self.frame)
+            .map(<[u8]>::len)
+            .or_else(|_| frame::encode(header, &too_long, self.frame).map(<[u8]>::len))
+            .unwrap_or(0);
         self.answered = Some(self.request.checksum);
         let _ = board.light().set_low();
         self.send(board);

@@ -150,16 +150,20 @@ fn frame(sequence: u16, request: Request<'_>) -> Vec<Event> {
     bytes.iter().map(|byte| Event::Byte(*byte)).collect()
 }
 
-/// Lets the application run over a script; its answers, each with the number of its request. They live as long as the test
-/// program, as core's errors in them must.
+/// Lets the application run over a script; its answers, each with the number of its request.
 fn converse(script: Vec<Event>, memory: &mut [u8]) -> (Vec<(u16, Answer<'static>)>, Scripted) {
     let mut board = Scripted {
         incoming: script.into(),
         ..Scripted::default()
     };
     serve(&mut board, memory).unwrap();
+    (answers_in(&board.outgoing), board)
+}
+
+/// The answers that went over the line. They live as long as the test program, as core's errors in them must.
+fn answers_in(outgoing: &[u8]) -> Vec<(u16, Answer<'static>)> {
     let (mut receiver, mut buffer, mut answers) = (Receiver::new(), [0; MESSAGE], vec![]);
-    for byte in &board.outgoing {
+    for byte in outgoing {
         if let Some(received) = receiver.push(*byte, &mut buffer) {
             let message: &'static [u8] = buffer[..received.unwrap().length].to_vec().leak();
             let (header, body) = frame::header(message).unwrap();
@@ -167,7 +171,7 @@ fn converse(script: Vec<Event>, memory: &mut [u8]) -> (Vec<(u16, Answer<'static>
             answers.push((header.sequence, frame::body(body).unwrap()));
         }
     }
-    (answers, board)
+    answers
 }
 
 /// The answers to some requests, one to each.
@@ -223,6 +227,11 @@ const TARGET: [f32; 5] = [0.0, 1.0, 0.75, 0.5, 0.25];
 
 /// A network of 5 - 2 - 5, with parameters that are all different.
 fn model() -> (Network<'static>, Vec<f32>, Vec<u8>) {
+    model_of(InputKind::F32)
+}
+
+/// The same for another kind of input.
+fn model_of(input_kind: InputKind) -> (Network<'static>, Vec<f32>, Vec<u8>) {
     let network = Network::new(Shape::flat(5), &LAYERS, 0).unwrap();
     let parameters: Vec<f32> = (0..network.parameter_len())
         .map(|index| (index as f32 * 0.7).sin())
@@ -230,7 +239,7 @@ fn model() -> (Network<'static>, Vec<f32>, Vec<u8>) {
     let header = Header {
         name: "small",
         input: network.input(),
-        input_kind: InputKind::F32,
+        input_kind,
         layers: Layers::from_slice(&LAYERS).unwrap(),
         code: 0,
         preprocessing: Preprocessing {
@@ -636,6 +645,76 @@ fn a_blob_with_any_byte_changed_or_cut_is_refused_and_none_is_loaded() {
         assert!(matches!(error, Error::Blob(_)), "{index} bytes: {error:?}");
         assert_eq!(after, Answer::Refused(Refusal::NoModel));
     }
+}
+
+#[test]
+fn a_model_that_wants_other_numbers_than_f32_is_refused_by_name_and_none_is_loaded() {
+    let (_, _, blob) = model_of(InputKind::Raw {
+        scale: 0.5,
+        zero_point: 0,
+    });
+    let mut requests = upload(&blob);
+    requests.push(Request::Run(Part::Reconstruct));
+    let answers = ask(&requests, &mut Memory([0; LINK + 2000]).0);
+    assert_eq!(
+        core_error(answers[answers.len() - 2]).to_string(),
+        "input kind: the device takes f32, but the model wants other numbers"
+    );
+    assert_eq!(answers.last(), Some(&Answer::Refused(Refusal::NoModel)));
+}
+
+/// A board whose name is longer than a message.
+#[derive(Default)]
+struct LongName(Scripted);
+
+impl Board for LongName {
+    type Serial = Scripted;
+    type Light = Scripted;
+    type Delay = Scripted;
+    type Machine = Portable;
+
+    const NAME: &'static str = match str::from_utf8(&[b'n'; MESSAGE]) {
+        Ok(name) => name,
+        Err(_) => panic!("ASCII is UTF-8"),
+    };
+    const TICKS_PER_SECOND: u32 = 1000;
+
+    fn serial(&mut self) -> &mut Scripted {
+        &mut self.0
+    }
+
+    fn light(&mut self) -> &mut Scripted {
+        &mut self.0
+    }
+
+    fn delay(&mut self) -> &mut Scripted {
+        &mut self.0
+    }
+
+    fn ticks(&self) -> u32 {
+        self.0.ticks()
+    }
+}
+
+#[test]
+fn an_answer_that_is_longer_than_a_message_becomes_a_refusal_and_not_silence() {
+    let mut board = LongName::default();
+    board.0.incoming.extend(frame(7, Request::Info));
+    board.0.incoming.extend(frame(8, Request::Train));
+    serve(&mut board, &mut Memory([0; LINK + 1000]).0).unwrap();
+    let refusals = [
+        Refusal::AnswerTooLong {
+            limit: MESSAGE as u32,
+        },
+        Refusal::NoModel,
+    ];
+    assert_eq!(
+        answers_in(&board.0.outgoing),
+        [
+            (7, Answer::Refused(refusals[0])),
+            (8, Answer::Refused(refusals[1]))
+        ]
+    );
 }
 
 #[test]

@@ -93,6 +93,14 @@ pub enum Error {
         /// How much.
         bytes: usize,
     },
+    /// The system does not give so many threads.
+    #[error("expected {asked} threads, but {problem}")]
+    Threads {
+        /// How many were to compute.
+        asked: usize,
+        /// What the system says.
+        problem: String,
+    },
     /// A device does not answer.
     #[error(transparent)]
     Device(#[from] crate::device::Error),

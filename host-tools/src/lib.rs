@@ -23,7 +23,7 @@
 //! raw.train_labels = None;
 //! let data = raw.training_data(&plan, "bundled")?;
 //!
-//! let executor = Desktop::new(1);
+//! let executor = Desktop::new(1)?;
 //! let outcome = train::run(&executor, &plan, &data, None, &mut ())?;
 //! assert!(outcome.epochs[0].loss < 0.2);
 //!

@@ -184,13 +184,23 @@ fn golden_digest(
 /// Runs a part of a model on any number of samples.
 ///
 /// # Errors
-/// [`Error::Core`] where `inputs` are no whole samples, or a sum is not finite; [`Error::Memory`].
+/// [`Error::Data`] where the model takes raw counts, which nothing here converts; [`Error::Core`] where `inputs` are no
+/// whole samples, or a sum is not finite; [`Error::Memory`].
 pub fn run(
     executor: &impl Executor,
     model: &Model<'_>,
     part: Part,
     inputs: &[f32],
 ) -> Result<Vec<f32>> {
+    let place = || format!("model \"{}\"", model.header.name);
+    // A code is f32 whatever it was made of.
+    if part != Part::Decode && model.header.input_kind != InputKind::F32 {
+        return Err(Error::Data {
+            place: place(),
+            expected: "a model with f32 input".into(),
+            given: "raw counts came: this release does not convert them".into(),
+        });
+    }
     let (network, layers) = (&model.network, model.network.part(part));
     let input_len = network.shape_before(layers.start).len();
     let output_len = network.shape_before(layers.end).len();
@@ -215,7 +225,7 @@ pub fn run(
             math,
         }
         .run(layers, input, output, &mut workspace)
-        .map_err(Error::core(format!("model \"{}\"", model.header.name)))?;
+        .map_err(Error::core(place()))?;
     }
     Ok(outputs)
 }

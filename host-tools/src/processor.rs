@@ -8,6 +8,8 @@ use std::fmt;
 
 use narrows_core::kernels::{Executor, Machine, Task};
 
+use crate::error::{Error, Result};
+
 /// The vector instructions that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vectors {
@@ -69,27 +71,34 @@ pub struct Desktop {
 impl Desktop {
     /// An executor with `threads` threads (at least one) and the widest vectors.
     ///
-    /// # Panics
-    /// Where the system gives no threads.
-    #[must_use]
-    pub fn new(threads: usize) -> Self {
+    /// # Errors
+    /// [`Error::Threads`] where the system does not give so many.
+    pub fn new(threads: usize) -> Result<Self> {
         Self::with_vectors(threads, Vectors::detect())
     }
 
     /// As [`Desktop::new`], with narrower vectors; what the processor does not have is not used.
     ///
-    /// # Panics
-    /// Where the system gives no threads.
-    #[must_use]
-    pub fn with_vectors(threads: usize, vectors: Vectors) -> Self {
+    /// # Errors
+    /// [`Error::Threads`] where the system does not give so many.
+    pub fn with_vectors(threads: usize, vectors: Vectors) -> Result<Self> {
         let vectors = vectors.min(Vectors::detect());
-        let pool = (threads > 1).then(|| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("the system gives threads")
-        });
-        Self { vectors, pool }
+        let builder = || rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = (threads > 1).then(|| builder().build()).transpose();
+        let pool = pool.map_err(|cause| Error::Threads {
+            asked: threads,
+            problem: cause.to_string(),
+        })?;
+        Ok(Self { vectors, pool })
+    }
+
+    /// Does `work` on one of the threads. Tasks within it reach the others more quickly than from outside, where every
+    /// task has to wake a thread first.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
     }
 
     /// The vector instructions in use.

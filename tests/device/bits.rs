@@ -38,7 +38,7 @@ fn blob(executor: &Desktop, plan: &Plan<'_>, parameters: &[f32]) -> Blob {
 fn same_outputs_and_codes(preset: &str) {
     let recipe = Preset::find(preset).unwrap().recipe().unwrap();
     let plan = recipe.plan().unwrap();
-    let (executor, pictures) = (Desktop::new(2), pictures(&plan, 200));
+    let (executor, pictures) = (Desktop::new(2).unwrap(), pictures(&plan, 200));
     let blob = blob(&executor, &plan, &plan.initial_parameters());
     let model = blob.model().unwrap();
     let outputs = model::run(&executor, &model, Part::Reconstruct, &pictures).unwrap();
@@ -71,7 +71,7 @@ fn same_parameters(recipe: &str, mode: Mode, batch: usize) {
     const STEPS: usize = 20;
     let recipe = Recipe::parse(recipe, "test").unwrap();
     let plan = recipe.plan().unwrap();
-    let (executor, pictures) = (Desktop::new(2), pictures(&plan, STEPS * batch));
+    let (executor, pictures) = (Desktop::new(2).unwrap(), pictures(&plan, STEPS * batch));
     let mut parameters = plan.initial_parameters();
     let blob = blob(&executor, &plan, &parameters);
 
@@ -156,7 +156,7 @@ fn fast_math_gives_the_same_bits_on_the_device() {
         .replace("relu", "tanh");
     let recipe = Recipe::parse(&text, "test").unwrap();
     let plan = recipe.plan().unwrap();
-    let (executor, pictures) = (Desktop::new(1), pictures(&plan, 10));
+    let (executor, pictures) = (Desktop::new(1).unwrap(), pictures(&plan, 10));
     let blob = blob(&executor, &plan, &plan.initial_parameters());
     let outputs = model::run(
         &executor,
@@ -181,7 +181,7 @@ fn fast_math_gives_the_same_bits_on_the_device() {
 fn one_flipped_bit_of_one_weight_fails_the_comparison() {
     let recipe = Recipe::parse(DENSE, "test").unwrap();
     let plan = recipe.plan().unwrap();
-    let (executor, picture) = (Desktop::new(1), pictures(&plan, 1));
+    let (executor, picture) = (Desktop::new(1).unwrap(), pictures(&plan, 1));
     let parameters = plan.initial_parameters();
     let expected_blob = blob(&executor, &plan, &parameters);
     let expected = model::run(

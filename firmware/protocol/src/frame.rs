@@ -26,7 +26,7 @@ pub const FRAME: usize = cobs::max_encoding_length(MESSAGE) + 1;
 const CHECKSUM: usize = 4;
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
-/// A message that is longer than the buffer for its frame.
+/// A message that is longer than [`MESSAGE`] or than the buffer for its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
@@ -41,7 +41,8 @@ impl core::error::Error for TooLong {}
 /// Puts a message into a frame: the bytes of `frame` that are to be sent.
 ///
 /// # Errors
-/// [`TooLong`] where `frame` is too small; [`FRAME`] bytes are enough for every message that has no more than a piece in it.
+/// [`TooLong`] where `frame` is too small, or where no receiver would take the message; [`FRAME`] bytes are enough for every
+/// message that has no more than a piece in it.
 pub fn encode<'f>(
     header: Header,
     body: &impl Serialize,
@@ -50,6 +51,7 @@ pub fn encode<'f>(
     let encoder = Encoder {
         encoder: CobsEncoder::new(frame),
         checksum: CRC.digest(),
+        room: MESSAGE,
     };
     let length = postcard::serialize_with_flavor(&(header, body), encoder).map_err(|_| TooLong)?;
     *frame.get_mut(length).ok_or(TooLong)? = 0;
@@ -60,13 +62,15 @@ pub fn encode<'f>(
 struct Encoder<'f> {
     encoder: CobsEncoder<'f>,
     checksum: crc::Digest<'static, u32>,
+    /// Bytes that a receiver still has room for: zeros are so short in a frame that more of them would fit into it.
+    room: usize,
 }
 
 impl Encoder<'_> {
     fn push(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.encoder
-            .push(bytes)
-            .map_err(|_| postcard::Error::SerializeBufferFull)
+        let full = || postcard::Error::SerializeBufferFull;
+        self.room = self.room.checked_sub(bytes.len()).ok_or_else(full)?;
+        self.encoder.push(bytes).map_err(|_| full())
     }
 }
 
@@ -240,10 +244,11 @@ mod tests {
             sequence: u16::MAX,
         };
         assert!(encode(header, &Answer::Bytes(&bytes), &mut frame).is_ok());
-        assert_eq!(
-            encode(header, &Answer::Bytes(&[1; FRAME]), &mut frame),
-            Err(TooLong)
-        );
+        for byte in [0, 1] {
+            // With the header and the checksum it is longer than a message, though zeros would fit into the frame.
+            let answer = Answer::Bytes(&[byte; MESSAGE]);
+            assert_eq!(encode(header, &answer, &mut frame), Err(TooLong));
+        }
         let exact = write(7, &[1, 0, 2]);
         for length in 0..exact.len() {
             let request = Request::Write {

@@ -189,6 +189,11 @@ pub enum Refusal<'a> {
     /// Core refused: a [`narrows_core::error::Error`] in postcard's encoding. Its strings are `'static`, so whoever
     /// decodes it has to lend the bytes for ever.
     Core(&'a [u8]),
+    /// The answer is longer than any message may be.
+    AnswerTooLong {
+        /// The most bytes of a message.
+        limit: u32,
+    },
 }
 
 impl fmt::Display for Refusal<'_> {
@@ -219,6 +224,10 @@ impl fmt::Display for Refusal<'_> {
                 )
             }
             Self::Core(_) => f.write_str("the model or its input was refused"),
+            Self::AnswerTooLong { limit } => write!(
+                f,
+                "the device's answer would be longer than its limit of {limit} bytes"
+            ),
         }
     }
 }

@@ -32,6 +32,7 @@ Refused(NotWritten(Output)): 00 06 03
 Refused(NotRead(Target)): 00 07 02
 Refused(Range { buffer: Input, end: 300, available: 200 }): 00 08 01 ac 02 c8 01
 Refused(Core([7, 0])): 00 09 02 07 00
+Refused(AnswerTooLong { limit: 300 }): 00 0a ac 02
 Done { ticks: 300 }: 01 ac 02
 Bytes([7, 0]): 02 02 07 00
 Info(Info { schema: 1, board: "b", firmware: "f", piece: 2, ticks_per_second: 300, memory: 400, model: None }): 03 01 01 62 01 66 02 ac 02 90 03 00
@@ -44,11 +45,12 @@ Layer { index: 300, kind: "k", problem: NeedsFlat { input: Picture { height: 28,
 Input { shape: Picture { height: 28, width: 27, channels: 1 } }: 04 01 1c 1b 01
 LayerCount { limit: 32, given: 400 }: 05 20 90 03
 Code { layers: 5, given: 400 }: 06 05 90 03
-TooManyParameters { limit: 500 }: 07 f4 03
-NotFinite { what: "w", index: 300 }: 08 01 77 ac 02
-Setting { key: "k", expected: "e", given: 0.5 }: 09 01 6b 01 65 00 00 00 3f
-Mode { reason: "r" }: 0a 01 72
-Blob(Checksum { expected: 1, found: 300 }): 0b 04 01 ac 02
+Layers { start: 1, end: 300, layers: 5 }: 07 01 ac 02 05
+TooManyParameters { limit: 500 }: 08 f4 03
+NotFinite { what: "w", index: 300 }: 09 01 77 ac 02
+Setting { key: "k", expected: "e", given: 0.5 }: 0a 01 6b 01 65 00 00 00 3f
+Mode { reason: "r" }: 0b 01 72
+Blob(Checksum { expected: 1, found: 300 }): 0c 04 01 ac 02
 "#;
 
 #[cfg(test)]
@@ -173,6 +175,7 @@ mod tests {
                 available: 200,
             }),
             Answer::Refused(Refusal::Core(&[7, 0])),
+            Answer::Refused(Refusal::AnswerTooLong { limit: 300 }),
             Answer::Done { ticks: 300 },
             Answer::Bytes(&[7, 0]),
             info(None),
@@ -213,6 +216,11 @@ mod tests {
             Error::Input { shape },
             Error::LayerCount { limit: 32, given },
             Error::Code { layers: 5, given },
+            Error::Layers {
+                start: 1,
+                end: 300,
+                layers: 5,
+            },
             Error::TooManyParameters { limit: 500 },
             Error::NotFinite { what: "w", index },
             Error::Setting {
@@ -249,7 +257,7 @@ mod tests {
                     Buffer::Model | Buffer::Input | Buffer::Target => {}
                     Buffer::Output | Buffer::Parameters => {}
                 },
-                Refusal::Core(_) => {}
+                Refusal::Core(_) | Refusal::AnswerTooLong { .. } => {}
             },
         }
     }

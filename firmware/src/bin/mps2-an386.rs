@@ -1,5 +1,15 @@
 //! Arm's MPS2 board with the Cortex-M4F image AN386, which QEMU emulates.
 //!
+//! With logs (`cargo firmware --logs`) the image writes them by semihosting. That opens the computer's files to an image, so
+//! the emulator of `narrows` leaves it off, and such an image stops there at its first line. By hand:
+//!
+//! ```text
+//! qemu-system-arm -machine mps2-an386 -display none -monitor none -serial pty -kernel ELF \
+//!     -semihosting-config enable=on,target=native > logs
+//! ```
+//!
+//! The first line of `logs` names the terminal that is the board's serial port; `defmt-print -e ELF < logs` reads the rest.
+//!
 //! Registers are those of the Cortex-M System Design Kit (Arm DDI 0479) at the addresses of Application Note 386.
 #![no_std]
 #![no_main]

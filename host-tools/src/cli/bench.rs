@@ -328,7 +328,7 @@ impl Worker {
         let place = self.data.display().to_string();
         let mut data = data::load(&self.data)?.training_data(&plan, &place)?;
         data.validation = None;
-        let executor = self.threads.executor();
+        let executor = self.threads.executor()?;
         super::print(json!({ "ready": true, "version": env!("CARGO_PKG_VERSION") }))?;
         for line in std::io::stdin().lines() {
             let line = line.unwrap_or_default();
@@ -344,9 +344,11 @@ impl Worker {
                 left: steps,
                 start: Cell::new(None),
                 seconds: 0.0,
+                samples: 0,
+                at: (0, 0),
             };
-            train::run(&executor, &plan, &data, None, &mut stopwatch)?;
-            let rate = (steps * self.batch.min(data.train.len())) as f64 / stopwatch.seconds;
+            executor.enter(|| train::run(&executor, &plan, &data, None, &mut stopwatch))?;
+            let rate = stopwatch.samples as f64 / stopwatch.seconds;
             super::print(
                 json!({ "samples_per_second": rate, "peak_rss_bytes": peak_rss_bytes() }),
             )?;
@@ -355,16 +357,22 @@ impl Worker {
     }
 }
 
-/// Stops a run after some steps, and takes their time.
+/// Stops a run after some steps, takes their time, and counts their samples: an epoch may end with a smaller batch.
 struct Stopwatch {
     left: usize,
     /// Before the first step.
     start: Cell<Option<Instant>>,
     seconds: f64,
+    samples: usize,
+    /// The epoch, and how many of its samples are behind.
+    at: (u32, usize),
 }
 
 impl train::Watcher for Stopwatch {
-    fn step(&mut self, _epoch: u32, _samples: usize) {
+    fn step(&mut self, epoch: u32, samples: usize) {
+        let before = if self.at.0 == epoch { self.at.1 } else { 0 };
+        self.samples += samples - before;
+        self.at = (epoch, samples);
         self.left -= 1;
         if self.left == 0
             && let Some(start) = self.start.get()

@@ -62,9 +62,9 @@ impl Arguments {
             data.train.len()
         ))?;
         stop_on_ctrl_c()?;
-        let executor = self.threads.executor();
+        let executor = self.threads.executor()?;
         let mut console = Console::new(recipe.training.epochs, data.train.len(), json, None);
-        let outcome = train::run(&executor, &plan, &data, None, &mut console);
+        let outcome = executor.enter(|| train::run(&executor, &plan, &data, None, &mut console));
         console.finish();
         let outcome = outcome?;
         if outcome.stopped {

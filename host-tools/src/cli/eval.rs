@@ -52,7 +52,7 @@ impl Arguments {
             self.step,
             &place,
         )?;
-        let found = evaluate(&self.threads.executor(), &model, &samples, noise)?;
+        let found = evaluate(&self.threads.executor()?, &model, &samples, noise)?;
         if json {
             let quality = |quality: Quality| json!({ "mse": quality.mean_squared_error, "psnr": quality.psnr() });
             let label = |(label, found): &(u8, Quality)| json!({ "label": label, "mse": found.mean_squared_error });

@@ -49,7 +49,7 @@ impl Arguments {
         let blob = Blob::read(&self.model)?;
         let model = blob.model()?;
         let (header, network) = (&model.header, &model.network);
-        blob.self_test(&Desktop::new(1), &model)?;
+        blob.self_test(&Desktop::new(1)?, &model)?;
         let accumulate = training_bytes(network, Mode::Accumulate { batch: 1 }, header.math);
         let fused = training_bytes(network, Mode::Fused, header.math);
         let provenance = header.provenance;

@@ -124,7 +124,7 @@ impl Threads {
         self.threads.map_or_else(available, usize::from)
     }
 
-    fn executor(&self) -> Desktop {
+    fn executor(&self) -> Result<Desktop> {
         Desktop::new(self.count())
     }
 }

@@ -44,7 +44,7 @@ impl Arguments {
         if samples.is_empty() {
             return Err(nothing());
         }
-        let answers = model::run(&self.threads.executor(), &model, part, samples.values())?;
+        let answers = model::run(&self.threads.executor()?, &model, part, samples.values())?;
         let shape = if part == Part::Encode {
             model.network.code_shape()
         } else {

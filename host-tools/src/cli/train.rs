@@ -77,14 +77,14 @@ impl Arguments {
         files::make_folder(&self.out)?;
 
         stop_on_ctrl_c()?;
-        let executor = self.threads.executor();
+        let executor = self.threads.executor()?;
         let mut console = Console::new(
             recipe.training.epochs,
             data.train.len(),
             json,
             Some(checkpoint.clone()),
         );
-        let outcome = train::run(&executor, &plan, &data, from, &mut console);
+        let outcome = executor.enter(|| train::run(&executor, &plan, &data, from, &mut console));
         console.finish();
         let outcome = outcome?;
         if outcome.stopped {

@@ -3,8 +3,6 @@
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
-use py_literal::Value;
-
 use super::{Array, Numbers, Raw};
 use crate::error::{Error, Result};
 use crate::files;
@@ -25,6 +23,7 @@ pub fn is_npz(bytes: &[u8]) -> bool {
 }
 
 /// What a header says.
+#[derive(Debug, PartialEq)]
 struct Header {
     /// The type of the numbers: their bytes' order, kind and width, `<f4`.
     descr: String,
@@ -33,24 +32,44 @@ struct Header {
 }
 
 impl Header {
-    fn parse(text: &str) -> Option<Self> {
-        let value: Value = text.trim_end().parse().ok()?;
-        let entries = value.as_dict()?;
-        let get = |name: &str| {
-            let mut entries = entries.iter();
-            let found = entries.find(|(key, _)| key.as_string().is_some_and(|key| key == name));
-            found.map(|(_, value)| value)
+    /// Reads a dictionary of Python's with exactly these three keys: NumPy writes no other, so no more of Python is read.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut text = Literal {
+            rest: text,
+            len: text.len(),
         };
-        // A list describes numbers with names.
-        let descr = get("descr")?.as_string();
-        let extents = get("shape")?.as_tuple()?.iter();
-        Some(Self {
-            descr: descr.map_or("of a record", String::as_str).to_owned(),
-            fortran_order: get("fortran_order")?.as_boolean()?,
-            shape: extents
-                .map(|extent| extent.as_integer()?.to_string().parse().ok())
-                .collect::<Option<_>>()?,
-        })
+        let (mut descr, mut fortran_order, mut shape) = (None, None, None);
+        text.expect("{")?;
+        while !text.accept("}") {
+            let before = text.missing("'descr', 'fortran_order' or 'shape', each once,");
+            let key = text.string("a key in quotes")?;
+            text.expect(":")?;
+            match key {
+                "descr" if descr.is_none() => {
+                    // A list describes numbers with names.
+                    let expected = "the type of integers or real numbers, like '<f4',";
+                    descr = Some(text.string(expected)?.to_owned());
+                }
+                "fortran_order" if fortran_order.is_none() => fortran_order = Some(text.boolean()?),
+                "shape" if shape.is_none() => shape = Some(text.integers()?),
+                _ => return Err(before),
+            }
+            if !text.accept(",") && !text.rest.starts_with('}') {
+                return Err(text.missing("',' or '}'"));
+            }
+        }
+        let end = text.missing("nothing but spaces");
+        if !text.rest.trim_ascii().is_empty() {
+            return Err(end);
+        }
+        match (descr, fortran_order, shape) {
+            (Some(descr), Some(fortran_order), Some(shape)) => Ok(Self {
+                descr,
+                fortran_order,
+                shape,
+            }),
+            _ => Err("'descr', 'fortran_order' and 'shape' in its header".into()),
+        }
     }
 
     fn read(reader: &mut impl Read) -> io::Result<Self> {
@@ -70,8 +89,74 @@ impl Header {
         }
         let mut text = vec![0; length as usize];
         reader.read_exact(&mut text)?;
-        let header = std::str::from_utf8(&text).ok().and_then(Self::parse);
-        header.ok_or_else(|| invalid("its header is not of descr, fortran_order and shape".into()))
+        let text = std::str::from_utf8(&text)
+            .map_err(|problem| invalid(format!("its header is no text: {problem}")))?;
+        Self::parse(text).map_err(|expected| invalid(format!("it lacks {expected}")))
+    }
+}
+
+/// What is left of a header. No value holds another of its kind, so nothing recurses.
+struct Literal<'a> {
+    rest: &'a str,
+    /// Bytes of the whole header.
+    len: usize,
+}
+
+impl<'a> Literal<'a> {
+    /// Says that `expected` should stand here.
+    fn missing(&self, expected: &str) -> String {
+        let at = self.len - self.rest.len();
+        format!("{expected} at byte {at} of its header")
+    }
+
+    /// Goes past spaces, and past `token` if that comes next; whether it did.
+    fn accept(&mut self, token: &str) -> bool {
+        self.rest = self.rest.trim_ascii_start();
+        let rest = self.rest.strip_prefix(token);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), String> {
+        let found = self.accept(token);
+        found
+            .then_some(())
+            .ok_or_else(|| self.missing(&format!("'{token}'")))
+    }
+
+    fn string(&mut self, expected: &str) -> Result<&'a str, String> {
+        let quote = ["'", "\""].into_iter().find(|quote| self.accept(quote));
+        let parts = quote.and_then(|quote| self.rest.split_once(quote));
+        let (string, rest) = parts.ok_or_else(|| self.missing(expected))?;
+        self.rest = rest;
+        Ok(string)
+    }
+
+    fn boolean(&mut self) -> Result<bool, String> {
+        let value = self.accept("True");
+        if value || self.accept("False") {
+            Ok(value)
+        } else {
+            Err(self.missing("True or False"))
+        }
+    }
+
+    /// A tuple of integers. In one of a single integer, Python wants a comma.
+    fn integers(&mut self) -> Result<Vec<usize>, String> {
+        let mut found = Vec::new();
+        self.expect("(")?;
+        while !self.accept(")") {
+            let other = |c: char| !c.is_ascii_digit();
+            let end = self.rest.find(other).unwrap_or(self.rest.len());
+            let (integer, rest) = self.rest.split_at(end);
+            let integer = integer.parse().map_err(|_| self.missing("an extent"))?;
+            found.push(integer);
+            self.rest = rest;
+            if !(self.accept(",") || found.len() > 1 && self.rest.starts_with(')')) {
+                return Err(self.missing("','"));
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -317,6 +402,97 @@ mod tests {
             bytes[at] = byte;
             let _ = read(&bytes);
             let _ = parse_npz(&bytes, "test");
+        }
+    }
+
+    #[test]
+    fn headers_are_read_however_python_may_write_them() {
+        for text in [
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 40), }   \n",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 40)}",
+            "{\"shape\":(3,40,),\"descr\":\"<f4\",'fortran_order':False}",
+            " { 'fortran_order' : False , 'shape' : ( 3 , 40 ) , 'descr' : '<f4' , } ",
+        ] {
+            let expected = Header {
+                descr: "<f4".into(),
+                fortran_order: false,
+                shape: vec![3, 40],
+            };
+            assert_eq!(Header::parse(text), Ok(expected), "{text}");
+        }
+        for (shape, expected) in [("()", vec![]), ("(0,)", vec![0]), ("( 7, )", vec![7])] {
+            let text = format!("{{'descr': '|u1', 'fortran_order': True, 'shape': {shape}}}");
+            let header = Header::parse(&text).unwrap();
+            assert_eq!((header.shape, header.fortran_order), (expected, true));
+        }
+    }
+
+    #[test]
+    fn a_header_of_anything_else_is_an_error_that_says_what_should_stand_where() {
+        let whole = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4)}";
+        for (was, becomes, expected) in [
+            ("{", "", "'{' at byte 0"),
+            ("'descr'", "descr", "a key in quotes at byte 1"),
+            ("'descr':", "'descr'", "':' at byte 9"),
+            ("descr", "describe", "'shape', each once, at byte 1"),
+            ("shape", "descr", "'shape', each once, at byte 41"),
+            (
+                "'<f4'",
+                "[('a', '<f4')]",
+                "the type of integers or real numbers, like '<f4', at byte 10",
+            ),
+            ("'<f4'", "'<f4\"", "',' or '}' at byte 18"),
+            ("False", "0", "True or False at byte 34"),
+            ("False,", "False", "',' or '}' at byte 40"),
+            ("(3, 4)", "[3, 4]", "'(' at byte 50"),
+            ("(3, 4)", "(3)", "',' at byte 52"),
+            ("(3, 4)", "(3 4)", "',' at byte 53"),
+            ("(3, 4)", "(,)", "an extent at byte 51"),
+            ("(3, 4)", "(-3, 4)", "an extent at byte 51"),
+            (
+                "(3, 4)",
+                "(99999999999999999999, 4)",
+                "an extent at byte 51",
+            ),
+            ("(3, 4)", "(3, (4,))", "an extent at byte 54"),
+            ("4)}", "4)", "',' or '}' at byte 56"),
+            ("4)}", "4", "',' at byte 55"),
+            ("4)}", "4)} 5", "nothing but spaces at byte 57"),
+            (
+                ", 'shape': (3, 4)",
+                "",
+                "'descr', 'fortran_order' and 'shape' in its header",
+            ),
+        ] {
+            let text = whole.replacen(was, becomes, 1);
+            let problem = Header::parse(&text).unwrap_err();
+            assert!(problem.contains(expected), "{text}: {problem}");
+        }
+    }
+
+    /// A reader that tries every reading would not come back from these.
+    #[test]
+    fn deep_nesting_is_refused_at_its_first_bracket() {
+        for bracket in ["(", "[", "{", "[(", "{'descr':"] {
+            for depth in [1, 30, 500] {
+                let nested = bracket.repeat(depth);
+                for text in [
+                    nested.clone(),
+                    format!("{{{nested}"),
+                    format!("{{'descr': {nested}"),
+                    format!("{{'shape': ({nested}"),
+                    format!("{{'shape': {nested}1,{}", ")".repeat(nested.len())),
+                ] {
+                    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+                    bytes.extend((text.len() as u16).to_le_bytes());
+                    bytes.extend(text.as_bytes());
+                    let problem = read(&bytes).unwrap_err().to_string();
+                    assert!(
+                        problem.contains("it lacks "),
+                        "{depth} of {bracket}: {problem}"
+                    );
+                }
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! One request, one answer, over a line on which bytes can get lost.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use narrows_protocol::frame::{self, FRAME, MESSAGE, Receiver};
@@ -65,7 +67,7 @@ impl<S: Read + Write> Line<S> {
         let message = self.message.get(..length).unwrap_or(&[]);
         let body = frame::header(message).and_then(|(_, body)| frame::body(body));
         match body {
-            Ok(Answer::Refused(_)) => Err(self.refusal(action, message)),
+            Ok(Answer::Refused(refusal)) => Err(self.refusal(action, refusal)),
             Ok(answer) => take(answer).ok_or_else(|| self.garbage(action, length, message)),
             Err(_) => Err(self.garbage(action, length, message)),
         }
@@ -185,22 +187,70 @@ impl<S: Read + Write> Line<S> {
         }
     }
 
-    /// The error that a refusal is. Core's errors have strings that live as long as the program, so the bytes of a refusal,
-    /// a few dozen, are kept as long.
-    fn refusal(&self, action: &str, message: &[u8]) -> Error {
-        let kept: &'static [u8] = message.to_vec().leak();
-        match frame::header(kept).and_then(|(_, body)| frame::body(body)) {
-            Ok(Answer::Refused(Refusal::Core(error))) => match frame::body(error) {
-                Ok(source) => Error::Core {
-                    device: self.name.clone(),
-                    action: action.into(),
-                    source,
-                },
-                Err(_) => self.garbage(action, message.len(), message),
+    /// The error that a refusal is.
+    fn refusal(&self, action: &str, refusal: Refusal<'_>) -> Error {
+        let refusal = match refusal {
+            Refusal::Core(bytes) => match CORES.keep(bytes).map(frame::body) {
+                Some(Ok(source)) => {
+                    return Error::Core {
+                        device: self.name.clone(),
+                        action: action.into(),
+                        source,
+                    };
+                }
+                Some(Err(_)) => return self.garbage(action, bytes.len(), bytes),
+                None => Refusal::Core(&[]),
             },
-            Ok(Answer::Refused(refusal)) => self.refused(action, refusal),
-            _ => self.garbage(action, message.len(), message),
+            // The others hold no bytes of the answer.
+            Refusal::Version { device } => Refusal::Version { device },
+            Refusal::Damaged => Refusal::Damaged,
+            Refusal::TooLong { limit } => Refusal::TooLong { limit },
+            Refusal::NotARequest => Refusal::NotARequest,
+            Refusal::NoModel => Refusal::NoModel,
+            Refusal::NoTraining => Refusal::NoTraining,
+            Refusal::NotWritten(buffer) => Refusal::NotWritten(buffer),
+            Refusal::NotRead(buffer) => Refusal::NotRead(buffer),
+            Refusal::Range {
+                buffer,
+                end,
+                available,
+            } => Refusal::Range {
+                buffer,
+                end,
+                available,
+            },
+            Refusal::AnswerTooLong { limit } => Refusal::AnswerTooLong { limit },
+        };
+        self.refused(action, refusal)
+    }
+}
+
+/// Bytes that are kept as long as the program lives, once for each content, and no more than a program can spare.
+struct Kept(Mutex<BTreeSet<&'static [u8]>>);
+
+/// What devices' cores have said: core's errors have strings that live as long as the program.
+static CORES: Kept = Kept::new();
+
+impl Kept {
+    /// A device that means well has a few errors to tell, one that does not can make them up.
+    const MOST: usize = 64;
+
+    const fn new() -> Self {
+        Self(Mutex::new(BTreeSet::new()))
+    }
+
+    /// The same bytes, unless too many others are kept already.
+    fn keep(&self, bytes: &[u8]) -> Option<&'static [u8]> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept.get(bytes) {
+            return Some(*found);
         }
+        if kept.len() >= Self::MOST {
+            return None;
+        }
+        let new: &'static [u8] = bytes.to_vec().leak();
+        kept.insert(new);
+        Some(new)
     }
 }
 
@@ -209,4 +259,21 @@ fn is_timeout(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_are_kept_once_and_no_more_than_the_limit() {
+        let kept = Kept::new();
+        let first = kept.keep(&[7, 7]).unwrap();
+        for number in 1..Kept::MOST {
+            assert_eq!(kept.keep(&[number as u8]), Some(&[number as u8][..]));
+        }
+        assert_eq!(kept.keep(&[8, 8]), None);
+        let again = kept.keep(&[7, 7]).unwrap();
+        assert!(std::ptr::eq(first, again));
+    }
 }

@@ -52,8 +52,6 @@ impl Emulator {
             "socket,id=serial,host=127.0.0.1,port={port},nodelay=on,mux=on"
         ));
         command.args(["-serial", "chardev:serial", "-echr", "256"]);
-        // Firmware with logs writes them to the standard output.
-        command.args(["-semihosting-config", "enable=on,target=native"]);
         let mut process = Process::start(command)?;
         let line = process.connects_to(&listener)?;
         let prepare = || {
@@ -115,9 +113,9 @@ impl Process {
             .stderr(errors.try_clone().map_err(failed)?);
         match command.spawn() {
             Ok(child) => Ok(Self { child, errors }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(failed(
-                "it is not installed; the package is qemu-system-arm (apt), qemu-system-arm-core (dnf), or qemu (pacman, brew, winget)",
-            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(failed("it is not installed; `cargo demo` installs it"))
+            }
             Err(error) => Err(failed(error)),
         }
     }
@@ -184,13 +182,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_emulator_that_is_not_installed_is_an_error_that_says_what_to_install() {
+    fn an_emulator_that_is_not_installed_is_an_error_that_says_what_installs_it() {
         let error = Process::start(Command::new("no-such-emulator"))
             .unwrap_err()
             .to_string();
         assert!(
-            error.starts_with(
-                "qemu-system-arm: cannot emulate a device: it is not installed; the package is "
+            error.ends_with(
+                "qemu-system-arm: cannot emulate a device: it is not installed; `cargo demo` installs it"
             ),
             "{error}"
         );

@@ -394,16 +394,9 @@ impl<'a> Validation<'a> {
             }
             .run(layers, input, output, &mut self.workspace)
             .map_err(Error::core("validation"))?;
-            let last = network
-                .layers()
-                .iter()
-                .rev()
-                .find(|layer| !layer.kind.is_view());
             executor.execute(Evaluate {
                 loss: self.plan.options().loss,
-                last: last.map_or(narrows_core::layer::Activation::Linear, |layer| {
-                    layer.kind.activation()
-                }),
+                last: network.last_activation(),
                 output,
                 target: clean,
                 gradient: &mut [],

@@ -146,6 +146,8 @@ fn numpy_arrays_that_are_cut_or_of_a_wrong_type_or_shape_are_refused() {
     let whole = reals(&[10, 6], &ramp(60));
     let structured = "[('a', '<f4'), ('b', '<f4')]";
     let long = format!("({}", "1,".repeat(6000));
+    // 54 bytes that a reader of Python's whole grammar may not come back from.
+    let deep = [&b"\x93NUMPY\x01\x00\x2c\x00"[..], &[b'('; 44]].concat();
     refuse_all(&[
         ("4.npy", whole[..4].to_vec(), &[]),
         ("8.npy", whole[..8].to_vec(), &["it ends too early"]),
@@ -203,7 +205,17 @@ fn numpy_arrays_that_are_cut_or_of_a_wrong_type_or_shape_are_refused() {
         (
             "nested.npy",
             npy("'<f4'", false, &"(".repeat(9000), &[]),
-            &["a whole array", "its header is not of descr"],
+            &["a whole array", "it lacks an extent at byte"],
+        ),
+        (
+            "deep.npy",
+            deep,
+            &["a whole array", "it lacks '{' at byte 0"],
+        ),
+        (
+            "key.npy",
+            npy("'<f4', 'order': 'C'", false, "(10, 6)", &[0; 240]),
+            &["'descr', 'fortran_order' or 'shape'"],
         ),
         (
             "shape.npy",
@@ -403,4 +415,17 @@ fn lying_sizes_take_no_memory() {
             .current_dir(place.path(""));
         refused(&command.output().unwrap(), &[name, "expected ", "but "]);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_the_system_does_not_give_are_an_error() {
+    let place = Workplace::trained();
+    // Each thread asks for some megabytes of the address space.
+    let script = r#"ulimit -v 400000 && exec "$0" run out/tiny.narrows samples.npy answers.npy --threads 1024"#;
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", script, env!("CARGO_BIN_EXE_narrows")])
+        .current_dir(place.path(""));
+    refused(&command.output().unwrap(), &["expected 1024 threads, but "]);
 }

@@ -1,5 +1,8 @@
 //! Blobs that are damaged, and models that get other samples than they take.
 
+use narrows::model::Blob;
+use narrows_core::blob::{self, InputKind};
+
 use crate::workplace::{Workplace, ramp, reals};
 
 const COMMANDS: [&[&str]; 6] = [
@@ -100,4 +103,29 @@ fn samples_of_another_shape_are_refused_with_both_shapes() {
         &["eval", "bad.narrows", "samples.npy", "--noise", "vanilla"],
         &["\"vanilla\"", "training.noise: expected", "none came"],
     );
+}
+
+#[test]
+fn a_model_that_wants_raw_counts_is_not_run_on_real_numbers() {
+    let place = Workplace::trained();
+    let blob = Blob::read(&place.path("out/tiny.narrows")).unwrap();
+    let mut model = blob.model().unwrap();
+    model.header.input_kind = InputKind::Raw {
+        scale: 0.5,
+        zero_point: 7,
+    };
+    let mut bytes = vec![0; blob::len(&model.header, model.parameters.len()).unwrap()];
+    blob::write(&model.header, model.parameters, &mut bytes).unwrap();
+    place.write("bad.narrows", bytes);
+    place.write("codes.npy", reals(&[10, 3], &ramp(30)));
+    for arguments in COMMANDS {
+        match arguments[0] {
+            // What is in it can be told, and a code is real numbers whatever it was made of.
+            "inspect" | "decode" => drop(place.succeed(arguments)),
+            _ => place.refuse(
+                arguments,
+                &["model \"tiny\": expected a model with f32 input, but raw counts came: this release does not convert them"],
+            ),
+        }
+    }
 }

@@ -234,6 +234,25 @@ fn inspection_shows_shapes_parameters_memory_and_flash() {
     }
 }
 
+/// The recipe stands in the documentation of the data.
+#[test]
+fn the_bundled_electrocardiogram_is_learned_with_the_recipe_beside_it() {
+    let place = Workplace::new();
+    let (_, text) = include_str!("../../data/ecg/README.md")
+        .split_once("```toml\n")
+        .unwrap();
+    place.write("heart.toml", text.split_once("```").unwrap().0);
+    let one = ["train", "heart.toml", "--epochs", "1", "--json"];
+    let told = lines(&place.succeed(&one));
+    let first = told[0]["validation"].as_f64().unwrap();
+    assert_eq!(told.last().unwrap()["model"], "./heart.narrows");
+    // Without learning it would be the variance of the last tenth: 0.18 square millivolts.
+    assert!(first < 0.1, "{first}");
+    let inspected = &lines(&place.succeed(&["inspect", "heart.narrows", "--json"]))[0];
+    assert_eq!(inspected["input"], "[1, 256, 1]");
+    assert_eq!(inspected["offset"], 1024.0);
+}
+
 #[test]
 fn presets_and_answers_are_told_as_json_too() {
     let place = Workplace::trained();

@@ -35,6 +35,15 @@ pub(crate) fn targets() -> Vec<&'static str> {
     targets
 }
 
+/// What an image is built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logs {
+    /// As it is flashed: no logs, and no panic can be reached.
+    Off,
+    /// Logs by defmt.
+    On,
+}
+
 impl Board {
     /// Takes `--board NAME` out of the arguments; without it, the emulated board.
     ///
@@ -54,13 +63,13 @@ impl Board {
     }
 }
 
-/// Builds a board's image as it is flashed, and returns the path of its ELF file.
+/// Builds a board's image with the profile of those that are flashed, and returns the path of its ELF file.
 ///
 /// # Errors
 /// When it does not build.
-pub(crate) fn build(toolchain: &DeviceToolchain, board: &Board) -> Result<PathBuf> {
+pub(crate) fn build(toolchain: &DeviceToolchain, board: &Board, logs: Logs) -> Result<PathBuf> {
     let mut cargo = toolchain.build(board.target)?;
-    process::run(select(&mut cargo, board))?;
+    process::run(select(&mut cargo, board, logs))?;
     let folder = DeviceToolchain::build_folder()?;
     let elf = folder.join(board.target).join("firmware").join(board.name);
     if !elf.is_file() {
@@ -73,12 +82,12 @@ pub(crate) fn build(toolchain: &DeviceToolchain, board: &Board) -> Result<PathBu
 ///
 /// # Errors
 /// When there is a warning.
-pub(crate) fn lint(toolchain: &DeviceToolchain, board: &Board) -> Result<()> {
+pub(crate) fn lint(toolchain: &DeviceToolchain, board: &Board, logs: Logs) -> Result<()> {
     let mut cargo = toolchain.clippy(board.target)?;
-    process::run(select(&mut cargo, board).args(["--lib", "--", "-D", "warnings"]))
+    process::run(select(&mut cargo, board, logs).args(["--lib", "--", "-D", "warnings"]))
 }
 
-fn select<'a>(cargo: &'a mut Command, board: &Board) -> &'a mut Command {
+fn select<'a>(cargo: &'a mut Command, board: &Board, logs: Logs) -> &'a mut Command {
     cargo.current_dir(root());
     cargo.args([
         "-p",
@@ -87,7 +96,11 @@ fn select<'a>(cargo: &'a mut Command, board: &Board) -> &'a mut Command {
         board.name,
         "--features",
         board.name,
-    ])
+    ]);
+    if logs == Logs::On {
+        cargo.args(["--features", "defmt"]);
+    }
+    cargo
 }
 
 #[cfg(test)]

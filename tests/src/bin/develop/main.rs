@@ -17,16 +17,19 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use firmware::{BOARDS, Board};
+use firmware::{BOARDS, Board, Logs};
 use setup::Needs;
 
 const USAGE: &str = "\
-cargo demo [--yes] [ARGUMENTS]           trains, flashes an emulated Cortex-M4F, compares; ARGUMENTS go to `narrows demo`
+cargo demo [--yes] [ARGUMENTS]           trains, flashes an emulated Cortex-M4F, compares; ARGUMENTS go to `narrows demo`,
+                                         which writes into target/demo of the repository unless they have --out
 cargo verify [--yes]                     formatting, lints, documentation, firmware, all tests, packaging
-cargo firmware [--yes] [--board BOARD]   builds the firmware of one board and prints the path of its ELF file
+cargo firmware [--yes] [--board BOARD] [--logs]
+                                         builds the firmware of one board and prints the path of its ELF file
 
   --yes            installs what is missing without asking
   --board BOARD    mps2-an386 (the default) or nrf52840-dk
+  --logs           with logs by defmt
 
 NARROWS_TOOLCHAIN=debian compiles for the devices with Debian's rustc instead of rustup's, NARROWS_TOOLCHAIN=rustup never does.
 ";
@@ -59,7 +62,7 @@ fn command(mut arguments: Vec<String>) -> Result<ExitCode> {
         "demo" | "verify" | "firmware" if help => help_only(),
         "demo" => {
             let toolchain = setup::complete(&Needs::DEMO, yes)?;
-            let elf = firmware::build(&toolchain, &BOARDS[0])?;
+            let elf = firmware::build(&toolchain, &BOARDS[0], Logs::Off)?;
             demo(Some(&elf), &arguments)
         }
         "verify" => {
@@ -69,9 +72,14 @@ fn command(mut arguments: Vec<String>) -> Result<ExitCode> {
         }
         "firmware" => {
             let board = Board::from_arguments(&mut arguments)?;
+            let logs = if take(&mut arguments, "--logs") {
+                Logs::On
+            } else {
+                Logs::Off
+            };
             refuse(&arguments)?;
             let toolchain = setup::complete(&Needs::FIRMWARE, yes)?;
-            println!("{}", firmware::build(&toolchain, board)?.display());
+            println!("{}", firmware::build(&toolchain, board, logs)?.display());
             Ok(ExitCode::SUCCESS)
         }
         other => bail!("expected demo, verify or firmware, not {other:?}"),
@@ -92,6 +100,11 @@ fn demo(firmware: Option<&Path>, arguments: &[String]) -> Result<ExitCode> {
     cargo.args(["-p", "narrows", "--", "demo"]);
     if let Some(elf) = firmware {
         cargo.arg("--firmware").arg(elf);
+        let out = |argument: &String| argument == "--out" || argument.starts_with("--out=");
+        if !arguments.iter().any(out) {
+            // Not into the user's folder, least of all into the repository.
+            cargo.arg("--out").arg(root().join("target/demo"));
+        }
     }
     let status = cargo
         .args(arguments)

@@ -6,13 +6,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::firmware::{self, BOARDS};
+use crate::firmware::{self, BOARDS, Logs};
 use crate::process;
 use crate::toolchain::{Compiler, DeviceToolchain, is_release_of};
 use crate::{root, target_folder};
 
 /// The tests that need the firmware and QEMU are left out of a plain `cargo test`.
 const DEVICE_TESTS: &str = "--features=narrows-tests/device";
+
+/// Core as it is for whoever takes no features.
+const CORE_ALONE: [&str; 3] = ["-p", "narrows-core", "--no-default-features"];
 
 /// Runs all steps.
 ///
@@ -33,10 +36,20 @@ pub(crate) fn all(toolchain: &DeviceToolchain) -> Result<()> {
             "warnings",
         ]))
     })?;
+    // In the workspace, core has all its features: another member asks for them.
+    step("lints of core without features", || {
+        process::run(cargo("clippy").args(CORE_ALONE).args([
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    })?;
     for board in &BOARDS {
-        step(&format!("lints of the firmware for {}", board.name), || {
-            firmware::lint(toolchain, board)
-        })?;
+        for (logs, with) in [(Logs::Off, ""), (Logs::On, " with logs")] {
+            let name = format!("lints of the firmware for {}{with}", board.name);
+            step(&name, || firmware::lint(toolchain, board, logs))?;
+        }
     }
     step("documentation", || {
         process::run(
@@ -48,7 +61,7 @@ pub(crate) fn all(toolchain: &DeviceToolchain) -> Result<()> {
     let mut images = Vec::new();
     for board in &BOARDS {
         images.push(step(&format!("firmware for {}", board.name), || {
-            firmware::build(toolchain, board)
+            firmware::build(toolchain, board, Logs::Off)
         })?);
     }
     step("tests on the host and in QEMU", || {
@@ -58,9 +71,12 @@ pub(crate) fn all(toolchain: &DeviceToolchain) -> Result<()> {
                 .env("NARROWS_FIRMWARE", &images[0]),
         )
     })?;
+    step("tests of core without features", || {
+        process::run(cargo("test").args(CORE_ALONE))
+    })?;
     step("package of narrows-core", package)?;
     step(
-        concat!("build with Rust ", env!("CARGO_PKG_RUST_VERSION")),
+        concat!("host's code with Rust ", env!("CARGO_PKG_RUST_VERSION")),
         build_with_declared_version,
     )?;
     eprintln!(
