@@ -59,7 +59,7 @@ impl fmt::Display for Vectors {
 }
 
 /// Fewer elementary operations than this are not worth waking a thread for.
-const WORTH_A_THREAD: usize = 200_000;
+const WORTH_A_THREAD: usize = 350_000;
 
 /// Computes tasks on this machine.
 #[derive(Debug)]
