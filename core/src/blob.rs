@@ -167,7 +167,7 @@ impl<'a> Model<'a> {
         let (header, network) = decode(head, sizes)?;
         let parameters = tail.get(..sizes.parameters).unwrap_or(&[]);
         let parameters: &[f32] = bytemuck::try_cast_slice(parameters).map_err(|_| MISALIGNED)?;
-        inference::check_finite("parameter", parameters)?;
+        inference::check_finite(Error::PARAMETER, parameters)?;
         Ok(Self {
             header,
             network,
@@ -201,7 +201,7 @@ impl<'a> ModelMut<'a> {
         let parameters = tail.get_mut(..sizes.parameters).unwrap_or(&mut []);
         let parameters: &mut [f32] =
             bytemuck::try_cast_slice_mut(parameters).map_err(|_| MISALIGNED)?;
-        inference::check_finite("parameter", parameters)?;
+        inference::check_finite(Error::PARAMETER, parameters)?;
         Ok(Self {
             header,
             network,
@@ -372,7 +372,7 @@ fn sizes(header: &Header<'_>, parameters: usize) -> Result<Sizes, Error> {
 /// [`Model::read`] says of headers and parameters.
 pub fn write(header: &Header<'_>, parameters: &[f32], to: &mut [u8]) -> Result<usize, Error> {
     check_header(header)?.check_parameters(parameters)?;
-    inference::check_finite("parameter", parameters)?;
+    inference::check_finite(Error::PARAMETER, parameters)?;
     let sizes = sizes(header, parameters.len())?;
     let (end, given) = (end(sizes), to.len());
     let needed = end.saturating_add(CHECKSUM);

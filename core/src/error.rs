@@ -94,6 +94,13 @@ pub enum Error {
         /// What came.
         given: f32,
     },
+    /// A layer cannot have this penalty.
+    Penalty {
+        /// Its index, from 0.
+        layer: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// What was asked for cannot be done in this mode of training.
     Mode {
         /// What, and why.
@@ -101,6 +108,13 @@ pub enum Error {
     },
     /// A blob is not one that this build can read.
     Blob(BlobProblem),
+}
+
+impl Error {
+    /// The `what` of a layer's sums that are [`Error::NotFinite`]; the index is the layer's.
+    pub const LAYER: &'static str = "sums of layer";
+    /// The `what` of a parameter that is [`Error::NotFinite`]; the index is that among all.
+    pub const PARAMETER: &'static str = "parameter";
 }
 
 impl core::fmt::Display for Error {
@@ -165,6 +179,7 @@ impl core::fmt::Display for Error {
                 expected,
                 given,
             } => write!(f, "{key}: expected {expected}, but {given} came"),
+            Self::Penalty { layer, problem } => write!(f, "penalty of layer {layer}: {problem}"),
             Self::Mode { reason } => f.write_str(reason),
             Self::Blob(problem) => write!(f, "blob: {problem}"),
         }

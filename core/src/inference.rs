@@ -319,7 +319,7 @@ impl<E: Executor> Forward<'_, E> {
         });
         if not_finite.load(Ordering::Relaxed) {
             return Err(Error::NotFinite {
-                what: "sums of layer",
+                what: Error::LAYER,
                 index: self.step.index,
             });
         }

@@ -11,7 +11,7 @@
 //! 4. [`kernels`] are the arithmetic on slices, a file for each kind of layer; the order of every sum is written there.
 //! 5. A [`network`] is a checked list of layers with the code marked in it. [`memory`] turns lent bytes into numbers.
 //! 6. [`inference`] runs it: encode, decode, reconstruct, or the features of any layer.
-//! 7. [`loss`], [`optimizer`] and [`training`] make it learn, a batch at a time or a sample at a time, to the same bits.
+//! 7. [`loss`], [`penalty`], [`optimizer`] and [`training`] make it learn, a batch at a time or a sample at a time, to the same bits.
 //! 8. A [`blob`] is a trained network as bytes, checked once and used where it lies.
 //!
 //! Whatever is wrong is an [`error::Error`] with the facts in it.
@@ -59,6 +59,7 @@ pub mod memory;
 pub mod network;
 pub mod noise;
 pub mod optimizer;
+pub mod penalty;
 pub mod random;
 pub mod shape;
 pub mod training;

@@ -11,6 +11,8 @@ use crate::math;
 pub enum Loss {
     /// `1/N Σ (a - t)²`; gradient `(a - t) · (2/N)`.
     MeanSquaredError,
+    /// `1/2 Σ (a - t)²`, as in the literature of sparse autoencoders; gradient `a - t`.
+    HalfSquaredError,
     /// `-1/N Σ (t ln p + (1 - t) ln(1 - p))`, p being `a` clipped to [1e-7, 1 - 1e-7] as in Keras. After a sigmoid the
     /// gradient of the two together is `(a - t) · (1/N)`; elsewhere `(p - t) / (p (1 - p)) · (1/N)`, 0 where clipped.
     BinaryCrossEntropy,
@@ -38,6 +40,7 @@ impl Loss {
         let n = outputs as f64;
         match self {
             Self::MeanSquaredError => ((2.0 / n) as f32, (1.0 / n) as f32),
+            Self::HalfSquaredError => (1.0, 0.5),
             Self::BinaryCrossEntropy => ((1.0 / n) as f32, (-1.0 / n) as f32),
             Self::CategoricalCrossEntropy => (1.0, -1.0),
         }
@@ -45,7 +48,7 @@ impl Loss {
 }
 
 #[inline(always)]
-fn clipped(a: f32) -> f32 {
+pub(crate) fn clipped(a: f32) -> f32 {
     let a = if a < CLIP { CLIP } else { a };
     if a > 1.0 - CLIP { 1.0 - CLIP } else { a }
 }
@@ -53,10 +56,15 @@ fn clipped(a: f32) -> f32 {
 /// Number of partial sums of a sample's loss.
 const PARTS: usize = 8;
 
-/// A sample's loss. The sum is made of eight: part k adds the terms k, k + 8, k + 16, ... in this order from +0.0 on.
+/// A sum of terms, such as a sample's loss. It is made of eight: part k adds the terms k, k + 8, k + 16, ... in this order from +0.0 on.
 /// They are joined as `((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7))`, and multiplied by the factor.
 #[inline(always)]
-fn reduced(output: &[f32], target: &[f32], factor: f32, term: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn reduced(
+    output: &[f32],
+    target: &[f32],
+    factor: f32,
+    term: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let mut parts = [0.0f32; PARTS];
     let ((outputs, output_rest), (targets, target_rest)) =
         (output.as_chunks::<PARTS>(), target.as_chunks::<PARTS>());
@@ -77,8 +85,8 @@ fn reduced(output: &[f32], target: &[f32], factor: f32, term: impl Fn(f32, f32) 
 pub struct Evaluate<'a> {
     /// Which loss.
     pub loss: Loss,
-    /// The activation that made the output.
-    pub last: Activation,
+    /// Whether the gradient is to be that of the last activation's input: only where [`Loss::includes_slope`] says so.
+    pub with_slope: bool,
     /// `[sample][output]`.
     pub output: &'a [f32],
     /// `[sample][output]`.
@@ -97,10 +105,9 @@ impl Task for Evaluate<'_> {
     }
 
     fn operations(&self) -> usize {
-        let each = if self.loss == Loss::MeanSquaredError {
-            4
-        } else {
-            40
+        let each = match self.loss {
+            Loss::MeanSquaredError | Loss::HalfSquaredError => 4,
+            Loss::BinaryCrossEntropy | Loss::CategoricalCrossEntropy => 40,
         };
         self.output.len().saturating_mul(each)
     }
@@ -138,7 +145,7 @@ impl Task for Evaluate<'_> {
             .zip(self.target.chunks_exact(self.outputs.max(1)));
         for (loss, (output, target)) in self.losses.iter_mut().zip(samples) {
             *loss = match self.loss {
-                Loss::MeanSquaredError => {
+                Loss::MeanSquaredError | Loss::HalfSquaredError => {
                     reduced(output, target, loss_factor, |a, t| (a - t) * (a - t))
                 }
                 Loss::BinaryCrossEntropy => reduced(output, target, loss_factor, |a, t| {
@@ -154,7 +161,7 @@ impl Task for Evaluate<'_> {
             .gradient
             .iter_mut()
             .zip(self.output.iter().zip(self.target));
-        if self.loss == Loss::BinaryCrossEntropy && !self.loss.includes_slope(self.last) {
+        if self.loss == Loss::BinaryCrossEntropy && !self.with_slope {
             each.for_each(|(g, (&a, &t))| {
                 let p = clipped(a);
                 *g = if p == a {

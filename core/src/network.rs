@@ -192,16 +192,17 @@ impl<'a> Network<'a> {
         self.steps().last().map_or(self.input, |step| step.output)
     }
 
+    /// The index of the last layer that computes something.
+    #[must_use]
+    pub fn last_computed(&self) -> Option<usize> {
+        self.layers.iter().rposition(|layer| !layer.kind.is_view())
+    }
+
     /// What stands at the end of the last layer that computes something.
     #[must_use]
     pub fn last_activation(&self) -> Activation {
-        let mut computed = self
-            .layers
-            .iter()
-            .rev()
-            .filter(|layer| !layer.kind.is_view());
-        computed
-            .next()
+        self.last_computed()
+            .and_then(|index| self.layers.get(index))
             .map_or(Activation::Linear, |layer| layer.kind.activation())
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::kernels::activation::is_finite;
 use crate::kernels::{GradientSink, MOST_LANES, Machine, Task, Vector, Vectors, split_mut};
+use crate::penalty;
 
 /// A rule of update, with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,25 @@ impl Optimizer {
             beta_1: 0.9,
             beta_2: 0.999,
             epsilon: 1e-7,
+        }
+    }
+
+    /// The same with another learning rate.
+    #[must_use]
+    pub const fn with_learning_rate(mut self, rate: f64) -> Self {
+        match &mut self {
+            Self::Adam { learning_rate, .. } | Self::Sgd { learning_rate, .. } => {
+                *learning_rate = rate;
+            }
+        }
+        self
+    }
+
+    /// How far a step goes.
+    #[must_use]
+    pub const fn learning_rate(&self) -> f64 {
+        match *self {
+            Self::Adam { learning_rate, .. } | Self::Sgd { learning_rate, .. } => learning_rate,
         }
     }
 
@@ -177,6 +197,8 @@ enum RuleKind {
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
     pub(crate) rule: Rule,
+    /// What the parameters pay, where they are a layer's weights with a penalty.
+    pub(crate) penalty: Option<penalty::Weights>,
     pub(crate) parameters: &'a mut [f32],
     /// Set to +0.0 for the next batch.
     pub(crate) sums: &'a mut [f32],
@@ -224,6 +246,7 @@ impl Task for Update<'_> {
     fn run<M: Machine, V: Vectors, const ROWS: usize>(self) {
         if !update::<M>(
             self.rule,
+            self.penalty,
             self.parameters,
             self.sums,
             self.first,
@@ -239,12 +262,16 @@ impl Task for Update<'_> {
 #[inline(always)]
 fn update<M: Machine>(
     rule: Rule,
+    penalty: Option<penalty::Weights>,
     parameters: &mut [f32],
     sums: &[f32],
     first: &mut [f32],
     second: &mut [f32],
 ) -> bool {
-    let scale = rule.scale;
+    let gradient = |sum: f32, w: f32| match penalty {
+        None => sum * rule.scale,
+        Some(penalty) => penalty.add(sum * rule.scale, w),
+    };
     let mut finite = true;
     match rule.kind {
         RuleKind::Adam {
@@ -254,7 +281,7 @@ fn update<M: Machine>(
             epsilon,
         } => {
             for (((w, &sum), m), v) in parameters.iter_mut().zip(sums).zip(first).zip(second) {
-                let g = sum * scale;
+                let g = gradient(sum, *w);
                 *m += (g - *m) * keep_first;
                 *v += (g * g - *v) * keep_second;
                 *w -= (*m * alpha) / (M::sqrt(*v) + epsilon);
@@ -263,14 +290,14 @@ fn update<M: Machine>(
         }
         RuleKind::Momentum { rate, momentum } => {
             for ((w, &sum), u) in parameters.iter_mut().zip(sums).zip(first) {
-                *u = momentum * *u - rate * (sum * scale);
+                *u = momentum * *u - rate * gradient(sum, *w);
                 *w += *u;
                 finite &= is_finite(*w);
             }
         }
         RuleKind::Plain { rate } => {
             for (w, &sum) in parameters.iter_mut().zip(sums) {
-                *w -= rate * (sum * scale);
+                *w -= rate * gradient(sum, *w);
                 finite &= is_finite(*w);
             }
         }
@@ -282,6 +309,8 @@ fn update<M: Machine>(
 #[derive(Debug)]
 pub(crate) struct Fused<'a> {
     pub(crate) rule: Rule,
+    /// What the parameters pay, where they are a layer's weights with a penalty.
+    pub(crate) penalty: Option<penalty::Weights>,
     pub(crate) parameters: &'a mut [f32],
     pub(crate) first: &'a mut [f32],
     pub(crate) second: &'a mut [f32],
@@ -305,7 +334,7 @@ impl GradientSink for Fused<'_> {
         };
         let first = self.first.get_mut(range.clone()).unwrap_or(&mut []);
         let second = self.second.get_mut(range).unwrap_or(&mut []);
-        if !update::<M>(self.rule, parameters, sums, first, second) {
+        if !update::<M>(self.rule, self.penalty, parameters, sums, first, second) {
             self.not_finite.store(true, Ordering::Relaxed);
         }
     }

@@ -24,7 +24,8 @@ use crate::loss::{Evaluate, Loss};
 use crate::math::Math;
 use crate::memory::exactly;
 use crate::network::{Network, Step, check_len};
-use crate::optimizer::{Fused, Optimizer, Rule, Update};
+use crate::optimizer::{Fused, Optimizer, Update};
+use crate::penalty::{self, Penalty};
 
 /// How gradients become updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +52,12 @@ impl Mode {
 
 /// What a training run does at each step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Options {
+pub struct Options<'a> {
     /// What is made small.
     pub loss: Loss,
+    /// What is paid beside it, one a layer; frozen layers pay nothing. It does not go over a wire.
+    #[serde(skip)]
+    pub penalties: &'a [Penalty],
     /// How.
     pub optimizer: Optimizer,
     /// In which memory.
@@ -62,6 +66,38 @@ pub struct Options {
     pub first_trainable: usize,
     /// Whose exp in the forward pass.
     pub math: Math,
+}
+
+impl<'a> Options<'a> {
+    /// What a layer pays.
+    fn penalty_of(&self, layer: usize) -> Option<&'a Penalty> {
+        self.penalties.iter().find(|penalty| penalty.layer == layer)
+    }
+
+    /// What a layer pays for its outputs.
+    fn activity_of(&self, layer: usize) -> Option<&'a Penalty> {
+        self.penalty_of(layer)
+            .filter(|penalty| penalty.is_of_activity())
+    }
+
+    /// What a layer pays for its outputs, where that depends on the whole batch.
+    fn sparsity_of(&self, layer: usize) -> Option<&'a Penalty> {
+        self.penalty_of(layer)
+            .filter(|penalty| penalty.sparsity.is_some())
+    }
+
+    /// What a layer pays for its weights.
+    fn weights_of(&self, layer: usize) -> Option<penalty::Weights> {
+        self.penalty_of(layer).and_then(Penalty::of_weights)
+    }
+
+    /// Whether the loss's gradient is to be that of the last activation's input.
+    fn with_slope(&self, network: &Network<'_>) -> bool {
+        let last = network.last_computed();
+        // An activity penalty comes between the two.
+        let between = last.is_some_and(|last| self.activity_of(last).is_some());
+        !between && self.loss.includes_slope(network.last_activation())
+    }
 }
 
 /// How the lent memory is divided; all in elements.
@@ -77,6 +113,8 @@ struct Plan {
     state: usize,
     /// How many such arrays.
     states: usize,
+    /// Sums of the outputs of layers that keep to a mean activity.
+    activity: usize,
     /// What comes into the first trainable layer from the frozen ones, a sample.
     frozen: usize,
     /// Outputs of the trainable layers, a sample.
@@ -92,7 +130,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(network: &Network<'_>, options: &Options) -> Result<Self, Error> {
+    fn new(network: &Network<'_>, options: &Options<'_>) -> Result<Self, Error> {
         let last = network.last_activation();
         if options.loss == Loss::CategoricalCrossEntropy && last != Activation::Softmax {
             return Err(Error::Mode {
@@ -101,6 +139,17 @@ impl Plan {
         }
         inference::check_math(options.math)?;
         options.optimizer.check()?;
+        Penalty::check(options.penalties, network, options.loss)?;
+        if options.mode == Mode::Fused
+            && options
+                .penalties
+                .iter()
+                .any(|penalty| penalty.sparsity.is_some())
+        {
+            return Err(Error::Mode {
+                reason: "Kullback-Leibler sparsity needs the mean of a batch: the fused mode has none",
+            });
+        }
         let batch = options.mode.batch();
         if batch == 0 {
             return Err(Error::Mode {
@@ -129,6 +178,7 @@ impl Plan {
             state: parameters.len(),
             states: options.optimizer.state_per_parameter(),
             parameters,
+            activity: 0,
             frozen: if frozen { first.input.len() } else { 0 },
             activations: 0,
             deltas: network.output().len(),
@@ -141,6 +191,9 @@ impl Plan {
             .filter(|step| step.index >= first.index && !step.layer.kind.is_view())
         {
             plan.activations = plan.activations.saturating_add(step.output.len());
+            if options.sparsity_of(step.index).is_some() {
+                plan.activity = plan.activity.saturating_add(step.output.len());
+            }
             if step.index > first.index {
                 plan.deltas = plan
                     .deltas
@@ -168,6 +221,7 @@ impl Plan {
             .saturating_mul(self.batch)
             .saturating_add(self.gradients)
             .saturating_add(states)
+            .saturating_add(self.activity)
     }
 }
 
@@ -175,7 +229,7 @@ impl Plan {
 ///
 /// # Errors
 /// Options that do not go with one another or with the network.
-pub fn memory_len(network: &Network<'_>, options: &Options) -> Result<usize, Error> {
+pub fn memory_len(network: &Network<'_>, options: &Options<'_>) -> Result<usize, Error> {
     Ok(Plan::new(network, options)?.len())
 }
 
@@ -183,7 +237,7 @@ pub fn memory_len(network: &Network<'_>, options: &Options) -> Result<usize, Err
 #[derive(Debug)]
 pub struct Trainer<'a> {
     network: &'a Network<'a>,
-    options: Options,
+    options: Options<'a>,
     plan: Plan,
     /// β1^t and β2^t.
     powers: [f64; 2],
@@ -191,8 +245,15 @@ pub struct Trainer<'a> {
     steps: u64,
     /// Samples in the sums of gradients.
     accumulated: usize,
+    /// Samples in the sums of activities.
+    observed: usize,
+    /// What the activities of the accumulated samples cost, but for sparsity.
+    activity_cost: f64,
+    /// What the last step paid beside the loss.
+    penalty: f64,
     gradients: &'a mut [f32],
     state: &'a mut [f32],
+    activity: &'a mut [f32],
     losses: &'a mut [f32],
     frozen: &'a mut [f32],
     activations: &'a mut [f32],
@@ -206,29 +267,34 @@ impl<'a> Trainer<'a> {
     /// As [`memory_len`]; [`Error::BufferTooSmall`].
     pub fn new(
         network: &'a Network<'a>,
-        options: Options,
+        options: Options<'a>,
         memory: &'a mut [f32],
     ) -> Result<Self, Error> {
         let plan = Plan::new(network, &options)?;
         let memory = exactly("training memory", memory, plan.len())?;
         let (gradients, memory) = split_mut(memory, plan.gradients);
         let (state, memory) = split_mut(memory, plan.state.saturating_mul(plan.states));
+        let (activity, memory) = split_mut(memory, plan.activity);
         gradients.fill(0.0);
         state.fill(0.0);
+        activity.fill(0.0);
         let (losses, memory) = split_mut(memory, plan.batch);
         let (frozen, memory) = split_mut(memory, plan.frozen.saturating_mul(plan.batch));
         let (activations, transient) =
             split_mut(memory, plan.activations.saturating_mul(plan.batch));
-        let (powers, steps, accumulated) = ([1.0; 2], 0, 0);
         Ok(Self {
             network,
             options,
             plan,
-            powers,
-            steps,
-            accumulated,
+            powers: [1.0; 2],
+            steps: 0,
+            accumulated: 0,
+            observed: 0,
+            activity_cost: 0.0,
+            penalty: 0.0,
             gradients,
             state,
+            activity,
             losses,
             frozen,
             activations,
@@ -240,6 +306,23 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// What the last step's batch paid beside the mean loss of its samples, with the parameters as they were before it.
+    #[must_use]
+    pub fn penalty(&self) -> f64 {
+        self.penalty
+    }
+
+    /// Goes on with another learning rate, as a schedule asks.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
+        let optimizer = self.options.optimizer.with_learning_rate(rate);
+        optimizer.check()?;
+        self.options.optimizer = optimizer;
+        Ok(())
     }
 
     /// The sums of gradients since the last step, of the parameters that are not frozen; none in the fused mode.
@@ -270,7 +353,8 @@ impl<'a> Trainer<'a> {
         }
         inference::copy(state, self.state);
         self.gradients.fill(0.0);
-        (self.steps, self.powers, self.accumulated) = (steps, powers, 0);
+        (self.steps, self.powers) = (steps, powers);
+        self.forget_batch();
         Ok(())
     }
 
@@ -285,19 +369,44 @@ impl<'a> Trainer<'a> {
         input: &[f32],
         target: &[f32],
     ) -> Result<f64, Error> {
-        let samples = input
-            .len()
-            .checked_div(self.network.input().len())
-            .unwrap_or(0)
-            .max(1);
+        let samples = self.check(parameters, input, target)?;
         let loss = if self.options.mode == Mode::Fused {
-            self.fused(executor, parameters, input, target)?
+            self.fused(executor, parameters, input, target, samples)?
         } else {
-            let loss = self.accumulate(executor, parameters, input, target)?;
+            if !self.activity.is_empty() && (self.accumulated != 0 || self.observed != 0) {
+                return Err(Error::Mode {
+                    reason: "with Kullback-Leibler sparsity a step is a whole batch: apply the one that was begun first",
+                });
+            }
+            let loss = self.forward(executor, parameters, input, target, samples)?;
+            self.add_activities(samples);
+            self.add_gradients(executor, parameters, input, samples);
             self.apply(executor, parameters)?;
             loss
         };
         Ok(loss / samples as f64)
+    }
+
+    /// Lets the next batch's mean activities know some of its samples, at most the mode's batch: what Kullback-Leibler
+    /// sparsity needs of all of them before the first is accumulated.
+    ///
+    /// # Errors
+    /// As [`Trainer::accumulate`].
+    pub fn observe(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &[f32],
+        input: &[f32],
+    ) -> Result<(), Error> {
+        let samples = self.check_input(parameters, input)?;
+        if self.accumulated != 0 {
+            return Err(Error::Mode {
+                reason: "all of a batch is observed before the first sample is accumulated",
+            });
+        }
+        self.activate(executor, parameters, input, samples)?;
+        self.add_activities(samples);
+        Ok(())
     }
 
     /// Adds the gradients of some samples, at most the mode's batch, to the sums. The sum of the samples' losses.
@@ -317,7 +426,23 @@ impl<'a> Trainer<'a> {
             });
         }
         let samples = self.check(parameters, input, target)?;
+        if !self.activity.is_empty() && self.observed == 0 {
+            return Err(Error::Mode {
+                reason: "Kullback-Leibler sparsity needs the whole batch observed before a sample is accumulated",
+            });
+        }
         let loss = self.forward(executor, parameters, input, target, samples)?;
+        self.add_gradients(executor, parameters, input, samples);
+        Ok(loss)
+    }
+
+    fn add_gradients(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &[f32],
+        input: &[f32],
+        samples: usize,
+    ) {
         let gradients = core::mem::take(&mut self.gradients);
         let offset = self.plan.parameters.start;
         self.backward(executor, input, samples, |backward, step| {
@@ -325,12 +450,12 @@ impl<'a> Trainer<'a> {
             let range = step.parameters.start.wrapping_sub(offset)
                 ..step.parameters.end.wrapping_sub(offset);
             if let Some(sums) = gradients.get_mut(range) {
-                backward.parameters(executor, step, Accumulate(sums));
+                let (weights, biases) = split_mut(sums, step.work.parameter_lens().0);
+                backward.parameters(executor, step, Accumulate(weights), Accumulate(biases));
             }
         });
         self.gradients = gradients;
         self.accumulated = self.accumulated.saturating_add(samples);
-        Ok(loss)
     }
 
     /// Ends the batch: multiplies the sums by one over the number of its samples, and updates the parameters.
@@ -344,25 +469,73 @@ impl<'a> Trainer<'a> {
                 reason: "no sample was accumulated before the update",
             });
         }
+        if !self.activity.is_empty() && self.observed != self.accumulated {
+            return Err(Error::Mode {
+                reason: "Kullback-Leibler sparsity needs all samples of a batch observed and accumulated once",
+            });
+        }
+        self.penalty = self.cost(parameters, self.accumulated);
         let rule = self
             .options
             .optimizer
             .next(&mut self.powers, self.accumulated);
         let not_finite = AtomicBool::new(false);
-        if let Some(parameters) = parameters.get_mut(self.plan.parameters.clone()) {
-            let (first, second) = split_mut(self.state, self.plan.state);
-            executor.execute(Update {
-                rule,
-                parameters,
-                sums: self.gradients,
-                first,
-                second,
-                not_finite: &not_finite,
-            });
+        let (all, sums) = (self.plan.parameters.clone(), &mut *self.gradients);
+        let (first, second) = split_mut(self.state, self.plan.state);
+        let mut update = |range: Range<usize>, penalty| {
+            let local = range.start.wrapping_sub(all.start)..range.end.wrapping_sub(all.start);
+            if let (Some(parameters), Some(sums)) =
+                (parameters.get_mut(range), sums.get_mut(local.clone()))
+            {
+                executor.execute(Update {
+                    rule,
+                    penalty,
+                    parameters,
+                    sums,
+                    first: first.get_mut(local.clone()).unwrap_or(&mut []),
+                    second: second.get_mut(local).unwrap_or(&mut []),
+                    not_finite: &not_finite,
+                });
+            }
+        };
+        // One long update, but for weights with a penalty.
+        let mut from = all.start;
+        for step in self.network.steps().skip(self.plan.first) {
+            if let Some(penalty) = self.options.weights_of(step.index) {
+                let start = step.parameters.start;
+                let end = start.wrapping_add(step.work.parameter_lens().0);
+                update(from..start, None);
+                update(start..end, Some(penalty));
+                from = end;
+            }
         }
-        self.accumulated = 0;
+        update(from..all.end, None);
         self.steps = self.steps.saturating_add(1);
+        self.forget_batch();
         check_updated(&not_finite, parameters, self.state)
+    }
+
+    fn forget_batch(&mut self) {
+        (self.accumulated, self.observed, self.activity_cost) = (0, 0, 0.0);
+        self.activity.fill(0.0);
+    }
+
+    /// What a batch of `samples` samples pays beside its loss.
+    fn cost(&self, parameters: &[f32], samples: usize) -> f64 {
+        let mut cost = self.activity_cost / samples.max(1) as f64;
+        let mut sums: &[f32] = self.activity;
+        for step in self.network.steps().skip(self.plan.first) {
+            let Some(penalty) = self.options.penalty_of(step.index) else {
+                continue;
+            };
+            cost += penalty.weights_cost(weights_and_bias(&step, parameters).0);
+            if penalty.sparsity.is_some() {
+                let (mine, others) = split(sums, step.output.len());
+                cost += penalty.sparsity_cost(mine, samples);
+                sums = others;
+            }
+        }
+        cost
     }
 
     fn fused(
@@ -371,10 +544,14 @@ impl<'a> Trainer<'a> {
         parameters: &mut [f32],
         input: &[f32],
         target: &[f32],
+        samples: usize,
     ) -> Result<f64, Error> {
-        let samples = self.check(parameters, input, target)?;
         let loss = self.forward(executor, parameters, input, target, samples)?;
-        let rule: Rule = self.options.optimizer.next(&mut self.powers, samples);
+        self.penalty = self.cost(parameters, samples);
+        let (rule, options) = (
+            self.options.optimizer.next(&mut self.powers, samples),
+            self.options,
+        );
         let not_finite = AtomicBool::new(false);
         let state = core::mem::take(&mut self.state);
         let (each, offset) = (self.plan.state, self.plan.parameters.start);
@@ -387,29 +564,38 @@ impl<'a> Trainer<'a> {
             let first = first.get_mut(range.clone()).unwrap_or(&mut []);
             let second = second.get_mut(range).unwrap_or(&mut []);
             if let Some(parameters) = parameters.get_mut(step.parameters.clone()) {
-                backward.parameters(
-                    executor,
-                    step,
-                    Fused {
-                        rule,
-                        parameters,
-                        first,
-                        second,
-                        not_finite: &not_finite,
-                    },
-                );
+                let whole = Fused {
+                    rule,
+                    penalty: None,
+                    parameters,
+                    first,
+                    second,
+                    not_finite: &not_finite,
+                };
+                let (mut weights, biases) = whole.split(step.work.parameter_lens().0);
+                weights.penalty = options.weights_of(step.index);
+                backward.parameters(executor, step, weights, biases);
             }
         });
         self.state = state;
         self.steps = self.steps.saturating_add(1);
+        self.forget_batch();
         check_updated(&not_finite, parameters, self.state)?;
         Ok(loss)
     }
 
     /// Checks the lengths; the number of samples.
     fn check(&self, parameters: &[f32], input: &[f32], target: &[f32]) -> Result<usize, Error> {
+        let samples = self.check_input(parameters, input)?;
+        let output_len = self.network.output().len();
+        check_len("target", samples.saturating_mul(output_len), target.len())?;
+        check_finite("target", target)?;
+        Ok(samples)
+    }
+
+    fn check_input(&self, parameters: &[f32], input: &[f32]) -> Result<usize, Error> {
         self.network.check_parameters(parameters)?;
-        let (input_len, output_len) = (self.network.input().len(), self.network.output().len());
+        let input_len = self.network.input().len();
         let samples = input
             .len()
             .checked_div(input_len)
@@ -417,13 +603,44 @@ impl<'a> Trainer<'a> {
             .min(self.plan.batch)
             .max(1);
         check_len("input", samples.saturating_mul(input_len), input.len())?;
-        check_len("target", samples.saturating_mul(output_len), target.len())?;
         check_finite("input", input)?;
-        check_finite("target", target)?;
         Ok(samples)
     }
 
-    /// Fills `activations`, `losses` and the last output's gradient.
+    /// The trainable layers that compute something, with what they gave for `samples` samples.
+    fn stored(&self, samples: usize) -> impl Iterator<Item = (Step<'a>, &[f32])> {
+        let steps = self.network.steps().skip(self.plan.first);
+        let mut rest: &[f32] = self.activations;
+        steps
+            .filter(|step| !step.layer.kind.is_view())
+            .map(move |step| {
+                let (output, after) = split(rest, step.output.len().saturating_mul(samples));
+                rest = after;
+                (step, output)
+            })
+    }
+
+    /// Adds the outputs of layers that keep to a mean activity to the sums, in the order of the samples.
+    fn add_activities(&mut self, samples: usize) {
+        if self.activity.is_empty() {
+            return;
+        }
+        let activity = core::mem::take(&mut self.activity);
+        let mut sums = &mut *activity;
+        for (step, output) in self.stored(samples) {
+            if self.options.sparsity_of(step.index).is_some() {
+                let (mine, others) = split_mut(sums, step.output.len());
+                for sample in output.chunks_exact(step.output.len().max(1)) {
+                    mine.iter_mut().zip(sample).for_each(|(sum, a)| *sum += a);
+                }
+                sums = others;
+            }
+        }
+        self.activity = activity;
+        self.observed = self.observed.saturating_add(samples);
+    }
+
+    /// Fills `activations`, `losses` and the last output's gradient. The sum of the losses.
     fn forward(
         &mut self,
         executor: &impl Executor,
@@ -432,6 +649,41 @@ impl<'a> Trainer<'a> {
         target: &[f32],
         samples: usize,
     ) -> Result<f64, Error> {
+        self.activate(executor, parameters, input, samples)?;
+        let cost = self.stored(samples).fold(0.0, |sum, (step, output)| {
+            let penalty = self.options.activity_of(step.index);
+            sum + penalty.map_or(0.0, |penalty| {
+                penalty.activity_cost(output, step.output.len())
+            })
+        });
+        self.activity_cost += cost;
+        let end = self.plan.activations.saturating_mul(samples);
+        let outputs = self.network.output().len();
+        let start = end.saturating_sub(outputs.saturating_mul(samples));
+        let output = self.activations.get(start..end).unwrap_or(&[]);
+        let losses = split_mut(self.losses, samples).0;
+        let deltas = split_mut(self.transient, self.plan.deltas.saturating_mul(samples)).0;
+        executor.execute(Evaluate {
+            loss: self.options.loss,
+            with_slope: self.options.with_slope(self.network),
+            output,
+            target,
+            gradient: split_mut(deltas, output.len()).0,
+            losses: &mut *losses,
+            outputs,
+        });
+        check_finite("loss of sample", losses)?;
+        Ok(losses.iter().fold(0.0, |sum, loss| sum + f64::from(*loss)))
+    }
+
+    /// Fills `frozen` and `activations`.
+    fn activate(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &[f32],
+        input: &[f32],
+        samples: usize,
+    ) -> Result<(), Error> {
         let (network, math) = (self.network, self.options.math);
         let frozen = split_mut(self.frozen, self.plan.frozen.saturating_mul(samples)).0;
         if !frozen.is_empty() {
@@ -459,19 +711,7 @@ impl<'a> Trainer<'a> {
             .run(previous, output)?;
             (previous, rest) = (output, after);
         }
-        let losses = split_mut(self.losses, samples).0;
-        let deltas = split_mut(self.transient, self.plan.deltas.saturating_mul(samples)).0;
-        executor.execute(Evaluate {
-            loss: self.options.loss,
-            last: network.last_activation(),
-            output: previous,
-            target,
-            gradient: split_mut(deltas, previous.len()).0,
-            losses: &mut *losses,
-            outputs: network.output().len(),
-        });
-        check_finite("loss of sample", losses)?;
-        Ok(losses.iter().fold(0.0, |sum, loss| sum + f64::from(*loss)))
+        Ok(())
     }
 
     /// Walks from the last layer to the first trainable one; `each` takes the gradient down and to the parameters.
@@ -496,11 +736,9 @@ impl<'a> Trainer<'a> {
             samples,
             first: plan.first,
         };
-        let last = network
-            .steps()
-            .filter(|step| !step.layer.kind.is_view())
-            .last()
-            .map_or(0, |step| step.index);
+        let last = network.last_computed();
+        let with_slope = self.options.with_slope(network);
+        let mut sums: &[f32] = self.activity;
         for index in (plan.first..network.layers().len()).rev() {
             let Some(step) = network
                 .steps()
@@ -519,7 +757,25 @@ impl<'a> Trainer<'a> {
             };
             end = start;
             let (activation, row) = activation_and_row(&step);
-            let included = index == last && self.options.loss.includes_slope(activation);
+            if let Some(&penalty) = self.options.activity_of(index) {
+                let elements = step.output.len();
+                let (others, mine) = if penalty.sparsity.is_some() {
+                    split(sums, sums.len().saturating_sub(elements))
+                } else {
+                    (sums, sums)
+                };
+                sums = others;
+                let output = backward.output;
+                executor.execute(penalty::Activity {
+                    penalty,
+                    output,
+                    gradient: backward.gradient_mut(&step),
+                    elements,
+                    sums: mine,
+                    batch: self.observed,
+                });
+            }
+            let included = Some(index) == last && with_slope;
             if activation != Activation::Linear && !included {
                 let output = backward.output;
                 let gradient = backward.gradient_mut(&step);
@@ -541,7 +797,7 @@ fn check_updated(not_finite: &AtomicBool, parameters: &[f32], state: &[f32]) -> 
     if !not_finite.load(Ordering::Relaxed) {
         return Ok(());
     }
-    check_finite("parameter", parameters)?;
+    check_finite(Error::PARAMETER, parameters)?;
     check_finite("optimizer's state", state)
 }
 
@@ -644,11 +900,15 @@ impl Backward<'_> {
         self.transposed = transposed;
     }
 
-    /// Sends the gradients of the layer's parameters to `sink`: weights, then biases.
-    fn parameters(&mut self, executor: &impl Executor, step: &Step<'_>, sink: impl GradientSink) {
+    /// Sends the gradients of the layer's weights and biases to their sinks.
+    fn parameters<S: GradientSink>(
+        &mut self,
+        executor: &impl Executor,
+        step: &Step<'_>,
+        weight_sink: S,
+        bias_sink: S,
+    ) {
         let input = self.input;
-        let (weights, _) = step.work.parameter_lens();
-        let (weight_sink, bias_sink) = sink.split(weights);
         let gradient: &[f32] = self.gradient_mut(step);
         let outputs = match step.work {
             Work::Dense { inputs, outputs } => {

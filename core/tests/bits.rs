@@ -10,6 +10,7 @@ use narrows_core::loss::Loss;
 use narrows_core::math::Math;
 use narrows_core::network::{Network, Step};
 use narrows_core::optimizer::Optimizer;
+use narrows_core::penalty::{Penalty, Sparsity};
 use narrows_core::shape::Shape;
 use narrows_core::training::{Mode, Options, Trainer, memory_len};
 use proptest::prelude::*;
@@ -38,17 +39,23 @@ fn naive_forward(network: &Network<'_>, parameters: &[f32], input: &[f32]) -> Ve
     outputs
 }
 
+fn penalty_of(penalties: &[Penalty], layer: usize) -> Penalty {
+    let mut penalties = penalties.iter();
+    let penalty = penalties.find(|penalty| penalty.layer == layer);
+    penalty.copied().unwrap_or_default()
+}
+
 /// A training run by the twin: sample after sample, in the words of the specification.
 struct NaiveTrainer<'a> {
     network: &'a Network<'a>,
-    options: Options,
+    options: Options<'a>,
     first: Vec<f32>,
     second: Vec<f32>,
     powers: [f64; 2],
 }
 
 impl<'a> NaiveTrainer<'a> {
-    fn new(network: &'a Network<'a>, options: Options) -> Self {
+    fn new(network: &'a Network<'a>, options: Options<'a>) -> Self {
         let zeros = vec![0.0; network.parameter_len()];
         Self {
             network,
@@ -59,26 +66,55 @@ impl<'a> NaiveTrainer<'a> {
         }
     }
 
+    fn penalty(&self, layer: usize) -> Penalty {
+        penalty_of(self.options.penalties, layer)
+    }
+
+    /// Whether the loss's gradient is that of the last activation's input: not where a penalty comes between them.
+    fn with_slope(&self) -> bool {
+        let penalty = self.penalty(self.network.last_computed().unwrap());
+        let between = penalty.activity_l1 != 0.0 || penalty.sparsity.is_some();
+        !between
+            && self
+                .options
+                .loss
+                .includes_slope(self.network.last_activation())
+    }
+
+    /// The mean outputs of every layer over a batch.
+    fn means(&self, parameters: &[f32], input: &[f32]) -> Vec<Vec<f32>> {
+        let steps = self.network.steps();
+        let mut means: Vec<Vec<f32>> = steps.map(|step| vec![0.0; step.output.len()]).collect();
+        let samples = input.chunks_exact(self.network.input().len());
+        let scale = (1.0 / samples.len() as f64) as f32;
+        for sample in samples {
+            let outputs = naive_forward(self.network, parameters, sample);
+            for (sum, a) in means.iter_mut().flatten().zip(outputs.iter().flatten()) {
+                *sum += a;
+            }
+        }
+        means.iter_mut().flatten().for_each(|sum| *sum *= scale);
+        means
+    }
+
     /// The sample's loss.
     fn add_gradients(
         &self,
         parameters: &[f32],
         input: &[f32],
         target: &[f32],
+        means: &[Vec<f32>],
         sums: &mut [f32],
     ) -> f32 {
         let outputs = naive_forward(self.network, parameters, input);
-        let (loss, last) = (self.options.loss, self.network.last_activation());
         let mut gradient = vec![0.0; target.len()];
         let value = naive::loss(
-            loss,
-            last,
+            self.options.loss,
+            self.with_slope(),
             &outputs[outputs.len() - 1],
             target,
             &mut gradient,
         );
-        let computed = |step: &Step<'_>| !step.layer.kind.is_view();
-        let last_index = self.network.steps().filter(computed).last().unwrap().index;
         for step in self.network.steps().collect::<Vec<_>>().into_iter().rev() {
             let input = if step.index == 0 {
                 input
@@ -86,9 +122,10 @@ impl<'a> NaiveTrainer<'a> {
                 &outputs[step.index - 1]
             };
             let (weight_len, bias_len) = step.work.parameter_lens();
-            let included =
-                step.index == last_index && loss.includes_slope(step.layer.kind.activation());
-            if !included {
+            let (output, means) = (&outputs[step.index], &means[step.index]);
+            naive::activity_penalty(self.penalty(step.index), output, means, &mut gradient);
+            let last = self.network.last_computed() == Some(step.index);
+            if !(last && self.with_slope()) {
                 let rows = gradient
                     .chunks_exact_mut(bias_len.max(1))
                     .zip(outputs[step.index].chunks_exact(bias_len.max(1)));
@@ -124,17 +161,19 @@ impl<'a> NaiveTrainer<'a> {
         let (input_len, output_len) = (self.network.input().len(), self.network.output().len());
         let mut sums = vec![0.0; parameters.len()];
         let (batch, mut loss) = (input.len() / input_len, 0.0);
+        let means = self.means(parameters, input);
         for (input, target) in input
             .chunks_exact(input_len)
             .zip(target.chunks_exact(output_len))
         {
-            loss += f64::from(self.add_gradients(parameters, input, target, &mut sums));
+            loss += f64::from(self.add_gradients(parameters, input, target, &means, &mut sums));
         }
         let steps = self
             .network
             .steps()
             .find(|s| s.index >= self.options.first_trainable && !s.parameters.is_empty());
         let trainable = steps.unwrap().parameters.start;
+        let (network, penalties) = (self.network, self.options.penalties);
         naive::update(
             self.options.optimizer,
             &mut self.powers,
@@ -143,6 +182,17 @@ impl<'a> NaiveTrainer<'a> {
             &sums[trainable..],
             &mut self.first[trainable..],
             &mut self.second[trainable..],
+            |index, gradient, parameter| {
+                let at = trainable + index;
+                let weights = |step: &Step<'_>| {
+                    let start = step.parameters.start;
+                    (start..start + step.work.parameter_lens().0).contains(&at)
+                };
+                let step = network.steps().find(weights);
+                step.map_or(gradient, |step| {
+                    naive::weight_penalty(penalty_of(penalties, step.index), gradient, parameter)
+                })
+            },
         );
         loss
     }
@@ -177,7 +227,7 @@ fn run(
 fn train(
     executor: &impl Executor,
     network: &Network<'_>,
-    options: Options,
+    options: Options<'_>,
     samples_at_once: usize,
     parameters: &[f32],
     batches: &[(Vec<f32>, Vec<f32>)],
@@ -196,6 +246,11 @@ fn train(
             continue;
         }
         let mut sum = 0.0;
+        if options.penalties.iter().any(|p| p.sparsity.is_some()) {
+            for input in input.chunks(input_len) {
+                trainer.observe(executor, &parameters, input).unwrap();
+            }
+        }
         for (input, target) in input.chunks(input_len).zip(target.chunks(output_len)) {
             sum += trainer
                 .accumulate(executor, &parameters, input, target)
@@ -219,6 +274,30 @@ fn optimizer() -> impl Strategy<Value = Optimizer> {
             momentum: 0.9,
         },
     ])
+}
+
+/// Penalties of some layers: of weights where there are any, of the outputs, and sparsity after a sigmoid.
+fn penalties(network: &Network<'_>, seed: u64, loss: Loss) -> Vec<Penalty> {
+    let penalty = |step: Step<'_>| {
+        let chosen = |bit: usize| seed >> ((5 * step.index + bit) % 60) & 1 == 1;
+        let of = |chosen: bool, value: f64| if chosen { value } else { 0.0 };
+        let weights = !step.parameters.is_empty();
+        let last = network.last_computed() == Some(step.index);
+        let fused = last && loss == Loss::CategoricalCrossEntropy;
+        let active = !step.layer.kind.is_view() && !fused;
+        let sigmoid = step.layer.kind.activation() == Activation::Sigmoid;
+        chosen(0).then(|| Penalty {
+            layer: step.index,
+            kernel_l1: of(weights && chosen(1), 0.03),
+            kernel_l2: of(weights && chosen(2), 0.07),
+            activity_l1: of(active && chosen(3), 0.05),
+            sparsity: (sigmoid && active && chosen(4)).then_some(Sparsity {
+                target: 0.05,
+                weight: 0.3,
+            }),
+        })
+    };
+    network.steps().filter_map(penalty).collect()
 }
 
 fn batches(network: &Network<'_>, seed: u64, sizes: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
@@ -272,7 +351,7 @@ proptest! {
 
     #[test]
     fn training_in_every_mode_gives_the_twins_parameters(
-        (input, kinds) in network(), seed: u64, optimizer in optimizer(), frozen in 0usize..3, sizes in prop::collection::vec(1usize..19, 1..3),
+        (input, kinds) in network(), seed: u64, optimizer in optimizer(), frozen in 0usize..3, charges: u64, sizes in prop::collection::vec(1usize..19, 1..3),
     ) {
         let network = checked(input, &kinds);
         prop_assume!(network.steps().any(|step| step.index >= frozen && !step.parameters.is_empty()));
@@ -280,10 +359,12 @@ proptest! {
         let loss = match (network.last_activation(), seed % 3) {
             (Activation::Softmax, 0) => Loss::CategoricalCrossEntropy,
             (Activation::Softmax | Activation::Sigmoid, 1) => Loss::BinaryCrossEntropy,
+            (_, 2) => Loss::HalfSquaredError,
             _ => Loss::MeanSquaredError,
         };
         let most = *sizes.iter().max().unwrap();
-        let options = Options { loss, optimizer, mode: Mode::Accumulate { batch: most }, first_trainable: frozen, math: Math::Exact };
+        let penalties = penalties(&network, charges, loss);
+        let options = Options { loss, optimizer, mode: Mode::Accumulate { batch: most }, first_trainable: frozen, math: Math::Exact, penalties: &penalties };
         let batches = batches(&network, seed, &sizes);
         let mut expected = initial.clone();
         let mut twin = NaiveTrainer::new(&network, options);
@@ -300,12 +381,14 @@ proptest! {
     }
 
     #[test]
-    fn the_fused_mode_gives_the_bits_of_batches_of_one((input, kinds) in network(), seed: u64, optimizer in optimizer(), frozen in 0usize..3) {
+    fn the_fused_mode_gives_the_bits_of_batches_of_one((input, kinds) in network(), seed: u64, optimizer in optimizer(), frozen in 0usize..3, charges: u64) {
         let network = checked(input, &kinds);
         prop_assume!(network.steps().any(|step| step.index >= frozen && !step.parameters.is_empty()));
         let initial = parameters(&network, seed);
         let mode = Mode::Accumulate { batch: 1 };
-        let options = Options { loss: Loss::MeanSquaredError, optimizer, mode, first_trainable: frozen, math: Math::Exact };
+        let mut penalties = penalties(&network, charges, Loss::MeanSquaredError);
+        penalties.iter_mut().for_each(|penalty| penalty.sparsity = None);
+        let options = Options { loss: Loss::MeanSquaredError, optimizer, mode, first_trainable: frozen, math: Math::Exact, penalties: &penalties };
         let batches = batches(&network, seed, &[1, 1, 1]);
         let executor = Sequential::<narrows_core::kernels::Portable>::new();
         let expected = train(&executor, &network, options, 1, &initial, &batches);

@@ -3,11 +3,13 @@
 mod common;
 
 use common::{Tiles, activation, checked, network};
+use narrows_core::error::Error;
 use narrows_core::layer::{Activation, LayerKind, Work};
 use narrows_core::loss::Loss;
 use narrows_core::math::Math;
 use narrows_core::network::Network;
 use narrows_core::optimizer::Optimizer;
+use narrows_core::penalty::{Penalty, Sparsity};
 use narrows_core::random::{Purpose, Random};
 use narrows_core::shape::{Shape, Window};
 use narrows_core::training::{Mode, Options, Trainer, memory_len};
@@ -98,6 +100,7 @@ fn loss(kind: Loss, output: &[f64], target: &[f64]) -> f64 {
     let p = |a: &f64| a.clamp(1e-7, 1.0 - 1e-7);
     match kind {
         Loss::MeanSquaredError => pairs.map(|(a, t)| (a - t) * (a - t)).sum::<f64>() / n,
+        Loss::HalfSquaredError => pairs.map(|(a, t)| (a - t) * (a - t)).sum::<f64>() / 2.0,
         Loss::BinaryCrossEntropy => {
             -pairs
                 .map(|(a, t)| t * p(a).ln() + (1.0 - t) * (1.0 - p(a)).ln())
@@ -137,6 +140,7 @@ fn compare(network: &Network<'_>, kind: Loss, seed: u64, batch: usize) -> Result
         optimizer: Optimizer::adam(),
         mode: Mode::Accumulate { batch },
         first_trainable: 0,
+        penalties: &[],
         math: Math::Exact,
     };
     let mut memory = vec![0.0; memory_len(network, &options).unwrap()];
@@ -224,6 +228,7 @@ fn a_wrong_gradient_is_noticed() {
         optimizer: Optimizer::adam(),
         mode: Mode::Accumulate { batch: 1 },
         first_trainable: 0,
+        penalties: &[],
         math: Math::Exact,
     };
     let (parameters, input, target) = (
@@ -267,6 +272,7 @@ fn binary_cross_entropy_of_a_linear_output_has_no_gradient_where_it_is_clipped()
         optimizer: Optimizer::adam(),
         mode: Mode::Accumulate { batch: 1 },
         first_trainable: 0,
+        penalties: &[],
         math: Math::Exact,
     };
     // With weights of zero the biases are the outputs, and their gradients those of the outputs.
@@ -279,4 +285,294 @@ fn binary_cross_entropy_of_a_linear_output_has_no_gradient_where_it_is_clipped()
         .unwrap();
     let biases = &trainer.gradient_sums()[4..];
     assert_eq!(biases, [0.0, -1.0, 0.5, 0.0]);
+}
+
+/// Two layers, a sigmoid with a sparsity first, penalties on all: what a batch costs, by the formulas.
+fn cost(
+    network: &Network<'_>,
+    penalties: &[Penalty],
+    parameters: &[f64],
+    inputs: &[f64],
+    targets: &[f64],
+) -> (f64, f64) {
+    let first = Network::new(network.input(), &network.layers()[..1], 0).unwrap();
+    let (input_len, hidden_len) = (network.input().len(), first.output().len());
+    let samples = inputs.chunks_exact(input_len);
+    let batch = samples.len() as f64;
+    let hidden: Vec<Vec<f64>> = samples
+        .clone()
+        .map(|input| forward(&first, &parameters[..first.parameter_len()], input))
+        .collect();
+    let outputs: Vec<Vec<f64>> = samples
+        .map(|input| forward(network, parameters, input))
+        .collect();
+    let losses = outputs
+        .iter()
+        .zip(targets.chunks_exact(network.output().len()));
+    let loss = losses
+        .map(|(output, target)| loss(Loss::BinaryCrossEntropy, output, target))
+        .sum::<f64>()
+        / batch;
+    let mut penalty = 0.0;
+    for (step, outputs) in network.steps().zip([&hidden, &outputs]) {
+        let charged = penalties[step.index];
+        let weights = &parameters
+            [step.parameters.start..step.parameters.start + step.work.parameter_lens().0];
+        penalty += charged.kernel_l1 * weights.iter().map(|w| w.abs()).sum::<f64>();
+        penalty += charged.kernel_l2 * weights.iter().map(|w| w * w).sum::<f64>();
+        penalty +=
+            charged.activity_l1 * outputs.iter().flatten().map(|a| a.abs()).sum::<f64>() / batch;
+    }
+    let Sparsity { target, weight } = penalties[0].sparsity.unwrap();
+    for unit in 0..hidden_len {
+        let mean = hidden.iter().map(|sample| sample[unit]).sum::<f64>() / batch;
+        penalty += weight
+            * (target * (target / mean).ln()
+                + (1.0 - target) * ((1.0 - target) / (1.0 - mean)).ln());
+    }
+    (loss, penalty)
+}
+
+/// The first step of plain descent with rate 1 goes down by the whole gradient: penalties of weights and of activities, the
+/// last also where the loss would have taken the sigmoid's slope in.
+#[test]
+fn a_step_goes_down_the_gradient_of_loss_and_penalties_together() {
+    let kinds = [
+        LayerKind::Dense {
+            units: 3,
+            activation: Activation::Sigmoid,
+        },
+        LayerKind::Dense {
+            units: 4,
+            activation: Activation::Sigmoid,
+        },
+    ];
+    let network = checked(Shape::flat(5), &kinds);
+    let sparsity = Some(Sparsity {
+        target: 0.2,
+        weight: 0.7,
+    });
+    let penalties = [
+        Penalty {
+            layer: 0,
+            kernel_l1: 0.11,
+            kernel_l2: 0.13,
+            activity_l1: 0.17,
+            sparsity,
+        },
+        Penalty {
+            layer: 1,
+            kernel_l1: 0.05,
+            kernel_l2: 0.02,
+            activity_l1: 0.03,
+            sparsity: None,
+        },
+    ];
+    let batch = 3;
+    let options = Options {
+        loss: Loss::BinaryCrossEntropy,
+        penalties: &penalties,
+        optimizer: Optimizer::Sgd {
+            learning_rate: 1.0,
+            momentum: 0.0,
+        },
+        mode: Mode::Accumulate { batch },
+        first_trainable: 0,
+        math: Math::Exact,
+    };
+    let before = uniform(1, network.parameter_len(), -0.6, 0.6);
+    let (input, target) = (
+        uniform(2, 5 * batch, -1.0, 1.0),
+        uniform(3, 4 * batch, 0.05, 0.95),
+    );
+    let mut memory = vec![0.0; memory_len(&network, &options).unwrap()];
+    let mut trainer = Trainer::new(&network, options, &mut memory).unwrap();
+    let mut after = before.clone();
+    let loss = trainer
+        .step(&Tiles::<4, 8>(1), &mut after, &input, &target)
+        .unwrap();
+    let (mut parameters, inputs, targets) = (wide(&before), wide(&input), wide(&target));
+    let expected = cost(&network, &penalties, &parameters, &inputs, &targets);
+    assert!(
+        (loss - expected.0).abs() < 1e-6,
+        "loss {loss}, not {}",
+        expected.0
+    );
+    let penalty = trainer.penalty();
+    assert!(
+        (penalty - expected.1).abs() < 1e-6,
+        "penalty {penalty}, not {}",
+        expected.1
+    );
+    for index in 0..parameters.len() {
+        let original = parameters[index];
+        let mut total = |value| {
+            parameters[index] = value;
+            let (loss, penalty) = cost(&network, &penalties, &parameters, &inputs, &targets);
+            loss + penalty
+        };
+        let expected = (total(original + 1e-6) - total(original - 1e-6)) / 2e-6;
+        parameters[index] = original;
+        let ours = f64::from(before[index] - after[index]);
+        assert!(
+            (expected - ours).abs() < 1e-5,
+            "parameter {index}: expected {expected}, got {ours}"
+        );
+    }
+}
+
+#[test]
+fn sparsity_wants_a_whole_batch_observed_before_it_is_learnt() {
+    let kinds = [LayerKind::Dense {
+        units: 2,
+        activation: Activation::Sigmoid,
+    }];
+    let network = checked(Shape::flat(2), &kinds);
+    let sparsity = Some(Sparsity {
+        target: 0.2,
+        weight: 1.0,
+    });
+    let penalties = [Penalty {
+        layer: 0,
+        sparsity,
+        ..Penalty::default()
+    }];
+    let options = Options {
+        loss: Loss::MeanSquaredError,
+        penalties: &penalties,
+        optimizer: Optimizer::adam(),
+        mode: Mode::Accumulate { batch: 1 },
+        first_trainable: 0,
+        math: Math::Exact,
+    };
+    let refused = |result: Result<(), Error>| {
+        assert!(matches!(result, Err(Error::Mode { .. })), "{result:?}");
+    };
+    refused(
+        memory_len(
+            &network,
+            &Options {
+                mode: Mode::Fused,
+                ..options
+            },
+        )
+        .map(|_| ()),
+    );
+    let mut memory = vec![0.0; memory_len(&network, &options).unwrap()];
+    let mut trainer = Trainer::new(&network, options, &mut memory).unwrap();
+    let (executor, mut parameters, sample) = (Tiles::<4, 8>(1), vec![0.1; 6], [0.5, 0.25]);
+    refused(
+        trainer
+            .accumulate(&executor, &parameters, &sample, &sample)
+            .map(|_| ()),
+    );
+    trainer.observe(&executor, &parameters, &sample).unwrap();
+    trainer.observe(&executor, &parameters, &sample).unwrap();
+    trainer
+        .accumulate(&executor, &parameters, &sample, &sample)
+        .unwrap();
+    refused(trainer.observe(&executor, &parameters, &sample));
+    refused(trainer.apply(&executor, &mut parameters));
+    refused(
+        trainer
+            .step(&executor, &mut parameters, &sample, &sample)
+            .map(|_| ()),
+    );
+    trainer
+        .accumulate(&executor, &parameters, &sample, &sample)
+        .unwrap();
+    trainer.apply(&executor, &mut parameters).unwrap();
+    assert_eq!(trainer.steps(), 1);
+}
+
+#[test]
+fn a_penalty_that_cannot_be_is_refused_by_layer_and_reason() {
+    let dense = |units, activation| LayerKind::Dense { units, activation };
+    let kinds = [
+        LayerKind::Flatten,
+        dense(3, Activation::Relu),
+        dense(4, Activation::Softmax),
+    ];
+    let network = checked(Shape::picture(2, 2, 1), &kinds);
+    let base = Penalty {
+        layer: 1,
+        ..Penalty::default()
+    };
+    let sparsity = |target, weight| Some(Sparsity { target, weight });
+    let refused: [(&[Penalty], &str); 9] = [
+        (
+            &[Penalty { layer: 3, ..base }],
+            "penalty of layer 3: expected a layer of the network",
+        ),
+        (
+            &[base, base],
+            "penalty of layer 1: expected one penalty for a layer, but a second one came",
+        ),
+        (
+            &[Penalty {
+                kernel_l1: -1.0,
+                ..base
+            }],
+            "kernel_l1: expected a finite number from 0 on, but -1 came",
+        ),
+        (
+            &[Penalty {
+                activity_l1: f64::NAN,
+                ..base
+            }],
+            "activity_l1: expected a finite number from 0 on, but NaN came",
+        ),
+        (
+            &[Penalty {
+                sparsity: sparsity(1.0, 1.0),
+                ..base
+            }],
+            "sparsity.target: expected a number above 0 and below 1, but 1 came",
+        ),
+        (
+            &[Penalty {
+                sparsity: sparsity(0.1, 1.0),
+                ..base
+            }],
+            "penalty of layer 1: sparsity needs the activation \"sigmoid\"",
+        ),
+        (
+            &[Penalty {
+                layer: 0,
+                kernel_l2: 1.0,
+                ..base
+            }],
+            "penalty of layer 0: kernel_l1 and kernel_l2 need a layer with weights",
+        ),
+        (
+            &[Penalty {
+                layer: 0,
+                activity_l1: 1.0,
+                ..base
+            }],
+            "penalty of layer 0: a layer that computes nothing has no activity to penalize",
+        ),
+        (
+            &[Penalty {
+                layer: 2,
+                activity_l1: 1.0,
+                ..base
+            }],
+            "penalty of layer 2: categorical cross-entropy takes no activity penalty on the layer of its softmax",
+        ),
+    ];
+    for (penalties, message) in refused {
+        let options = Options {
+            loss: Loss::CategoricalCrossEntropy,
+            penalties,
+            optimizer: Optimizer::adam(),
+            mode: Mode::Fused,
+            first_trainable: 0,
+            math: Math::Exact,
+        };
+        assert_eq!(
+            memory_len(&network, &options).unwrap_err().to_string(),
+            message
+        );
+    }
 }

@@ -6,10 +6,13 @@ use common::{Tiles, bits, checked, network, numbers, parameters};
 use narrows_core::error::Error;
 use narrows_core::inference::{self, Inference};
 use narrows_core::kernels::{Portable, Sequential};
+use narrows_core::layer::Activation;
 use narrows_core::loss::Loss;
 use narrows_core::math::Math;
 use narrows_core::memory::f32_mut;
+use narrows_core::network::Step;
 use narrows_core::optimizer::Optimizer;
+use narrows_core::penalty::{Penalty, Sparsity};
 use narrows_core::training::{Mode, Options, Trainer, memory_len};
 use proptest::prelude::*;
 
@@ -28,12 +31,13 @@ fn untouched(values: &[f32]) -> usize {
         .count()
 }
 
-fn options(mode: Mode, optimizer: Optimizer) -> Options {
+fn options(mode: Mode, optimizer: Optimizer) -> Options<'static> {
     Options {
         loss: Loss::MeanSquaredError,
         optimizer,
         mode,
         first_trainable: 0,
+        penalties: &[],
         math: Math::Exact,
     }
 }
@@ -69,7 +73,12 @@ proptest! {
         prop_assume!(network.parameter_len() > 0);
         let optimizer = if adam { Optimizer::adam() } else { Optimizer::Sgd { learning_rate: 0.01, momentum: 0.5 } };
         let mode = if batch == 0 { Mode::Fused } else { Mode::Accumulate { batch } };
-        let options = options(mode, optimizer);
+        // Sums of activities take memory too.
+        let keeps = |step: &Step<'_>| batch > 0 && step.layer.kind.activation() == Activation::Sigmoid;
+        let sparsity = Some(Sparsity { target: 0.1, weight: 1.0 });
+        let penalties: Vec<Penalty> =
+            network.steps().filter(keeps).map(|step| Penalty { layer: step.index, sparsity, ..Penalty::default() }).collect();
+        let options = Options { penalties: &penalties, ..options(mode, optimizer) };
         let needed = memory_len(&network, &options).unwrap();
         let mut memory = pattern(needed + GUARD);
         let mut parameters = parameters(&network, seed);

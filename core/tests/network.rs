@@ -633,17 +633,18 @@ fn a_sum_that_relu_would_hide_is_still_an_error() {
     );
 }
 
-fn options() -> Options {
+fn options() -> Options<'static> {
     Options {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::adam(),
         mode: Mode::Accumulate { batch: 2 },
         first_trainable: 0,
+        penalties: &[],
         math: Math::Exact,
     }
 }
 
-fn lent(network: &Network<'_>, options: &Options) -> Vec<f32> {
+fn lent(network: &Network<'_>, options: &Options<'_>) -> Vec<f32> {
     vec![f32::NAN; memory_len(network, options).unwrap()]
 }
 
@@ -724,7 +725,7 @@ fn training_refuses_slices_of_other_lengths_and_numbers_that_are_not_finite() {
 #[test]
 fn options_that_do_not_go_with_the_network_or_each_other_are_refused() {
     let network = small();
-    let refused = |options: Options| {
+    let refused = |options: Options<'_>| {
         let error = memory_len(&network, &options).unwrap_err();
         assert_eq!(
             Trainer::new(&network, options, &mut []).map(|_| ()),
@@ -736,6 +737,7 @@ fn options_that_do_not_go_with_the_network_or_each_other_are_refused() {
     assert_eq!(
         refused(Options {
             first_trainable: 2,
+            penalties: &[],
             ..options()
         }),
         no_layer
@@ -743,6 +745,7 @@ fn options_that_do_not_go_with_the_network_or_each_other_are_refused() {
     assert_eq!(
         refused(Options {
             first_trainable: usize::MAX,
+            penalties: &[],
             ..options()
         }),
         no_layer
@@ -941,7 +944,7 @@ fn a_checkpoint_that_is_not_this_trainings_is_refused() {
 /// Runs one sample's step after the other until one is refused.
 fn train_until_refused(
     network: &Network<'_>,
-    options: Options,
+    options: Options<'_>,
     parameters: &mut [f32],
     target: f32,
 ) -> (Error, u32) {

@@ -283,7 +283,7 @@ struct Training<'m> {
 impl<'m> Training<'m> {
     fn new(
         network: &'m Network<'m>,
-        options: Options,
+        options: Options<'m>,
         memory: &'m mut [u8],
     ) -> Result<Self, Error> {
         let lens = [network.output().len(), memory_len(network, &options)?];

@@ -279,12 +279,13 @@ fn upload(blob: &[u8]) -> Vec<Request<'_>> {
     requests
 }
 
-fn options(mode: Mode) -> Options {
+fn options(mode: Mode) -> Options<'static> {
     Options {
         loss: Loss::MeanSquaredError,
         optimizer: Optimizer::adam(),
         mode,
         first_trainable: 0,
+        penalties: &[],
         math: Math::Exact,
     }
 }
@@ -906,6 +907,7 @@ fn any_request() -> impl Strategy<Value = Request<'static>> {
                 mode,
                 first_trainable,
                 math,
+                penalties: &[],
             })
         });
     prop_oneof![

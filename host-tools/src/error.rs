@@ -69,15 +69,19 @@ pub enum Error {
     },
     /// Training went astray.
     #[error(
-        "epoch {epoch}, step {step}: expected finite numbers, but {source}; the last checkpoint is kept, try a lower learning_rate"
+        "{stage}, epoch {epoch}, step {step}: {problem}; the last checkpoint is kept, try learning_rate = {rate}"
     )]
     Diverged {
-        /// The epoch, from 1.
+        /// The stage's name.
+        stage: String,
+        /// The epoch of the stage, from 1.
         epoch: u32,
-        /// The step since the start, from 1.
+        /// The step since the stage's start, from 1.
         step: u64,
-        /// Where.
-        source: narrows_core::error::Error,
+        /// What was expected, what came, in which layer first.
+        problem: String,
+        /// A learning rate that may do better.
+        rate: f64,
     },
     /// The system does not tell the program of Ctrl-C.
     #[error("Ctrl-C: expected to be told of it, but {problem}")]

@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+pub mod confusion;
 pub mod data;
 pub mod device;
 pub mod error;

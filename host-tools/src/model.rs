@@ -123,7 +123,7 @@ impl Blob {
     ) -> Result<Self> {
         let (recipe, network) = (plan.recipe(), plan.network());
         let place = || path.display().to_string();
-        let (math, seed) = (plan.options().math, recipe.seed);
+        let (math, seed) = (plan.math(), recipe.seed);
         let digest = golden_digest(executor, network, parameters, math, seed)?;
         let header = Header {
             name: &recipe.name,

@@ -78,7 +78,7 @@ fn same_parameters(recipe: &str, mode: Mode, batch: usize) {
     let options = Options {
         optimizer: Optimizer::adam(),
         mode,
-        ..*plan.options()
+        ..plan.stages()[0].options()
     };
     let mut device = emulator();
     device.load(blob.bytes()).unwrap();

@@ -95,7 +95,7 @@ fn losses(network: &Network<'_>) -> Vec<Loss> {
 }
 
 /// Every loss with Adam, and every optimizer and both kinds of math with one loss.
-fn settings(network: &Network<'_>) -> Vec<Options> {
+fn settings(network: &Network<'_>) -> Vec<Options<'static>> {
     let sgd = |momentum| Optimizer::Sgd {
         learning_rate: 0.01,
         momentum,
@@ -105,9 +105,10 @@ fn settings(network: &Network<'_>) -> Vec<Options> {
         optimizer: Optimizer::adam(),
         mode: Mode::Fused,
         first_trainable: 0,
+        penalties: &[],
         math: Math::Exact,
     };
-    let mut settings: Vec<Options> = losses(network)
+    let mut settings: Vec<Options<'_>> = losses(network)
         .into_iter()
         .map(|loss| Options { loss, ..base })
         .collect();
@@ -123,7 +124,7 @@ fn settings(network: &Network<'_>) -> Vec<Options> {
 fn run(
     executor: &impl Executor,
     network: &Network<'_>,
-    options: Options,
+    options: Options<'_>,
     batch: usize,
     at_once: usize,
 ) -> Vec<u64> {

@@ -114,7 +114,7 @@ const EXECUTOR: Sequential<Portable> = Sequential::new();
 /// The gradients that one step on these samples is made of: of all parameters, and of the loss's mean.
 fn step(
     network: &Network<'_>,
-    options: Options,
+    options: Options<'_>,
     parameters: &[f32],
     input: &[f32],
     target: &[f32],
@@ -169,6 +169,7 @@ impl Case {
                 .map_or(Optimizer::adam(), |training| training.optimizer),
             mode: Mode::Accumulate { batch: self.batch },
             first_trainable: 0,
+            penalties: &[],
             math: Math::Exact,
         };
         match self.training {
@@ -210,7 +211,7 @@ impl Case {
     fn gradients(
         &self,
         names: &[String],
-        options: Options,
+        options: Options<'_>,
         parameters: &[f32],
         input: &[f32],
         target: &[f32],
@@ -311,7 +312,7 @@ fn tolerance(quantity: Quantity, expected: &[f64]) -> f64 {
 
 fn train(
     network: &Network<'_>,
-    options: Options,
+    options: Options<'_>,
     mut parameters: Vec<f32>,
     batches: impl Iterator<Item = (Vec<f32>, Vec<f32>)>,
 ) -> Quantities<f32> {

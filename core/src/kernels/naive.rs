@@ -14,6 +14,7 @@ use crate::layer::Activation;
 use crate::loss::Loss;
 use crate::math;
 use crate::optimizer::Optimizer;
+use crate::penalty::{Penalty, Sparsity};
 use crate::shape::Window;
 
 /// A dense layer without its activation.
@@ -264,11 +265,10 @@ pub fn slope(kind: Activation, output: &[f32], gradient: &mut [f32]) {
     }
 }
 
-/// The loss of one sample, and its gradient: of the activation's output, or, where [`Loss::includes_slope`] says so, of its
-/// input.
+/// The loss of one sample, and its gradient: of the activation's output, or, `with_slope`, of its input.
 pub fn loss(
     kind: Loss,
-    last: Activation,
+    with_slope: bool,
     output: &[f32],
     target: &[f32],
     gradient: &mut [f32],
@@ -276,6 +276,7 @@ pub fn loss(
     let n = output.len() as f64;
     let (gradient_factor, loss_factor) = match kind {
         Loss::MeanSquaredError => ((2.0 / n) as f32, (1.0 / n) as f32),
+        Loss::HalfSquaredError => (1.0, 0.5),
         Loss::BinaryCrossEntropy => ((1.0 / n) as f32, (-1.0 / n) as f32),
         Loss::CategoricalCrossEntropy => (1.0, -1.0),
     };
@@ -285,11 +286,11 @@ pub fn loss(
         let p = if a < 1e-7 { 1e-7 } else { a };
         let p = if p > 1.0 - 1e-7 { 1.0 - 1e-7 } else { p };
         parts[i % 8] += match kind {
-            Loss::MeanSquaredError => (a - t) * (a - t),
+            Loss::MeanSquaredError | Loss::HalfSquaredError => (a - t) * (a - t),
             Loss::BinaryCrossEntropy => t * math::ln(p) + (1.0 - t) * math::ln(1.0 - p),
             Loss::CategoricalCrossEntropy => t * math::ln(p),
         };
-        gradient[i] = if kind == Loss::BinaryCrossEntropy && !kind.includes_slope(last) {
+        gradient[i] = if kind == Loss::BinaryCrossEntropy && !with_slope {
             if p == a {
                 (p - t) / (p * (1.0 - p)) * gradient_factor
             } else {
@@ -303,8 +304,41 @@ pub fn loss(
     (((p0 + p4) + (p2 + p6)) + ((p1 + p5) + (p3 + p7))) * loss_factor
 }
 
+/// Adds the gradient of an activity penalty to that of a sample's `output`; `means` are the batch's.
+pub fn activity_penalty(penalty: Penalty, output: &[f32], means: &[f32], gradient: &mut [f32]) {
+    for i in 0..output.len() {
+        if penalty.activity_l1 != 0.0 {
+            gradient[i] += penalty.activity_l1 as f32 * sign(output[i]);
+        }
+        if let Some(Sparsity { target, weight }) = penalty.sparsity {
+            let q = if means[i] < 1e-7 { 1e-7 } else { means[i] };
+            let q = if q > 1.0 - 1e-7 { 1.0 - 1e-7 } else { q };
+            let away = (1.0 - target) as f32 / (1.0 - q);
+            gradient[i] += weight as f32 * (away - target as f32 / q);
+        }
+    }
+}
+
+/// The gradient of a weight, 1/B multiplied in, with the penalties of its layer.
+pub fn weight_penalty(penalty: Penalty, gradient: f32, weight: f32) -> f32 {
+    if penalty.kernel_l1 == 0.0 && penalty.kernel_l2 == 0.0 {
+        return gradient;
+    }
+    (gradient + penalty.kernel_l1 as f32 * sign(weight)) + (2.0 * penalty.kernel_l2) as f32 * weight
+}
+
+fn sign(value: f32) -> f32 {
+    match value {
+        value if value > 0.0 => 1.0,
+        value if value < 0.0 => -1.0,
+        _ => 0.0,
+    }
+}
+
 /// A step of an optimizer on the sums of `batch` samples' gradients. `first` and `second` are its state, zeros at the start;
-/// `powers` are β1 and β2 to the power of the steps so far, ones at the start.
+/// `powers` are β1 and β2 to the power of the steps so far, ones at the start. `penalized` gives the gradient of the
+/// parameter with an index, by its gradient and its value, with [`weight_penalty`].
+#[allow(clippy::too_many_arguments, reason = "a reference that hides nothing")]
 pub fn update(
     optimizer: Optimizer,
     powers: &mut [f64; 2],
@@ -313,6 +347,7 @@ pub fn update(
     sums: &[f32],
     first: &mut [f32],
     second: &mut [f32],
+    penalized: impl Fn(usize, f32, f32) -> f32,
 ) {
     let scale = (1.0 / batch as f64) as f32;
     if let Optimizer::Adam { beta_1, beta_2, .. } = optimizer {
@@ -320,7 +355,7 @@ pub fn update(
         powers[1] *= beta_2;
     }
     for i in 0..parameters.len() {
-        let g = sums[i] * scale;
+        let g = penalized(i, sums[i] * scale, parameters[i]);
         match optimizer {
             Optimizer::Adam {
                 learning_rate,

@@ -80,7 +80,7 @@ pub enum Request<'a> {
     /// Runs a part of the network on the input. Answered by [`Answer::Done`].
     Run(Part),
     /// Begins a training run of the model, with a fresh state of the optimizer. Answered by [`Answer::Done`].
-    TrainStart(Options),
+    TrainStart(Options<'static>),
     /// Learns one sample, the input with the target: adds its gradients to the batch's, or, in the fused mode, makes a
     /// whole step. Answered by [`Answer::Loss`].
     Train,

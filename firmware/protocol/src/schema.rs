@@ -17,9 +17,10 @@ Load { length: 70000 }: 03 f0 a2 04
 Run(Reconstruct): 04 00
 Run(Encode): 04 01
 Run(Decode): 04 02
-TrainStart(Options { loss: MeanSquaredError, optimizer: Adam { learning_rate: 0.5, beta_1: 0.75, beta_2: 0.875, epsilon: 0.25 }, mode: Accumulate { batch: 300 }, first_trainable: 1, math: Exact }): 05 00 00 00 00 00 00 00 00 e0 3f 00 00 00 00 00 00 e8 3f 00 00 00 00 00 00 ec 3f 00 00 00 00 00 00 d0 3f 00 ac 02 01 00
-TrainStart(Options { loss: BinaryCrossEntropy, optimizer: Sgd { learning_rate: 0.5, momentum: 0.0 }, mode: Fused, first_trainable: 1, math: Fast }): 05 01 01 00 00 00 00 00 00 e0 3f 00 00 00 00 00 00 00 00 01 01 01
-TrainStart(Options { loss: CategoricalCrossEntropy, optimizer: Sgd { learning_rate: 0.5, momentum: 0.0 }, mode: Fused, first_trainable: 1, math: Fast }): 05 02 01 00 00 00 00 00 00 e0 3f 00 00 00 00 00 00 00 00 01 01 01
+TrainStart(Options { loss: MeanSquaredError, penalties: [], optimizer: Adam { learning_rate: 0.5, beta_1: 0.75, beta_2: 0.875, epsilon: 0.25 }, mode: Accumulate { batch: 300 }, first_trainable: 1, math: Exact }): 05 00 00 00 00 00 00 00 00 e0 3f 00 00 00 00 00 00 e8 3f 00 00 00 00 00 00 ec 3f 00 00 00 00 00 00 d0 3f 00 ac 02 01 00
+TrainStart(Options { loss: HalfSquaredError, penalties: [], optimizer: Sgd { learning_rate: 0.5, momentum: 0.0 }, mode: Fused, first_trainable: 1, math: Fast }): 05 01 01 00 00 00 00 00 00 e0 3f 00 00 00 00 00 00 00 00 01 01 01
+TrainStart(Options { loss: BinaryCrossEntropy, penalties: [], optimizer: Sgd { learning_rate: 0.5, momentum: 0.0 }, mode: Fused, first_trainable: 1, math: Fast }): 05 02 01 00 00 00 00 00 00 e0 3f 00 00 00 00 00 00 00 00 01 01 01
+TrainStart(Options { loss: CategoricalCrossEntropy, penalties: [], optimizer: Sgd { learning_rate: 0.5, momentum: 0.0 }, mode: Fused, first_trainable: 1, math: Fast }): 05 03 01 00 00 00 00 00 00 e0 3f 00 00 00 00 00 00 00 00 01 01 01
 Train: 06
 Apply: 07
 Refused(Version { device: 1 }): 00 00 01
@@ -49,8 +50,9 @@ Layers { start: 1, end: 300, layers: 5 }: 07 01 ac 02 05
 TooManyParameters { limit: 500 }: 08 f4 03
 NotFinite { what: "w", index: 300 }: 09 01 77 ac 02
 Setting { key: "k", expected: "e", given: 0.5 }: 0a 01 6b 01 65 00 00 00 3f
-Mode { reason: "r" }: 0b 01 72
-Blob(Checksum { expected: 1, found: 300 }): 0c 04 01 ac 02
+Penalty { layer: 300, problem: "p" }: 0b ac 02 01 70
+Mode { reason: "r" }: 0c 01 72
+Blob(Checksum { expected: 1, found: 300 }): 0d 04 01 ac 02
 "#;
 
 #[cfg(test)]
@@ -102,6 +104,7 @@ mod tests {
                 mode,
                 first_trainable: 1,
                 math,
+                penalties: &[],
             })
         };
         let requests = [
@@ -129,6 +132,7 @@ mod tests {
                 Mode::Accumulate { batch: 300 },
                 Math::Exact,
             ),
+            start(Loss::HalfSquaredError, sgd, Mode::Fused, Math::Fast),
             start(Loss::BinaryCrossEntropy, sgd, Mode::Fused, Math::Fast),
             start(Loss::CategoricalCrossEntropy, sgd, Mode::Fused, Math::Fast),
             Request::Train,
@@ -227,6 +231,10 @@ mod tests {
                 key: "k",
                 expected: "e",
                 given: 0.5,
+            },
+            Error::Penalty {
+                layer: 300,
+                problem: "p",
             },
             Error::Mode { reason: "r" },
             Error::Blob(BlobProblem::Checksum {

@@ -63,7 +63,7 @@ impl Arguments {
         ))?;
         stop_on_ctrl_c()?;
         let executor = self.threads.executor()?;
-        let mut console = Console::new(recipe.training.epochs, data.train.len(), json, None);
+        let mut console = Console::new(&plan, data.train.len(), json, None);
         let outcome = executor.enter(|| train::run(&executor, &plan, &data, None, &mut console));
         console.finish();
         let outcome = outcome?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use narrows::confusion::Confusion;
 use narrows::data;
 use narrows::error::{Error, Result};
 use narrows::evaluate::{Quality, evaluate};
@@ -9,7 +10,7 @@ use narrows::model::Blob;
 use narrows::recipe::{Plan, Recipe};
 use serde_json::json;
 
-/// Say how well a model gives back samples
+/// Say how well a model gives back samples, or how often it gives their labels
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -52,6 +53,20 @@ impl Arguments {
             self.step,
             &place,
         )?;
+        if model.network.output().len() != model.network.input().len() {
+            let confusion = Confusion::of(&self.threads.executor()?, &model, &samples)?;
+            return super::print(if json {
+                json!({ "samples": samples.len(), "accuracy": confusion.accuracy(), "confusion": confusion })
+                    .to_string()
+            } else {
+                let head = format!(
+                    "{} samples\naccuracy {:.2} %; rows are labels, columns answers",
+                    samples.len(),
+                    100.0 * confusion.accuracy()
+                );
+                [vec![head], super::matrix(&confusion)].concat().join("\n")
+            });
+        }
         let found = evaluate(&self.threads.executor()?, &model, &samples, noise)?;
         if json {
             let quality = |quality: Quality| json!({ "mse": quality.mean_squared_error, "psnr": quality.psnr() });

@@ -37,6 +37,7 @@ fn training_bytes(network: &Network<'_>, mode: Mode, math: Math) -> Option<usize
             optimizer,
             mode,
             first_trainable: 0,
+            penalties: &[],
             math,
         },
     )

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use narrows::confusion::Confusion;
 use narrows::error::{Error, Result};
 use narrows::processor::Desktop;
 use narrows::recipe::{Preset, Recipe};
@@ -108,6 +109,19 @@ fn print(line: impl Display) -> Result<()> {
         action: "write",
         source,
     })
+}
+
+/// A confusion matrix as lines of text.
+fn matrix(confusion: &Confusion) -> Vec<String> {
+    let cell = |count: u64| format!("{count:>7}");
+    let answers = (0..confusion.counts().len() as u64).map(cell);
+    let head = format!("{:>7}{}", "", answers.collect::<String>());
+    let rows = confusion.counts().iter().enumerate();
+    let rows = rows.map(|(label, row)| {
+        let cells: String = row.iter().copied().map(cell).collect();
+        format!("{label:>7}{cells}")
+    });
+    std::iter::once(head).chain(rows).collect()
 }
 
 /// The number of threads to compute with.

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use narrows::confusion::Confusion;
 use narrows::error::{Error, Result};
-use narrows::train::{Checkpoint, Epoch, Watcher};
+use narrows::recipe::Plan;
+use narrows::train::{Checkpoint, Epoch, StageEnd, Warning, Watcher};
 use serde_json::json;
 
 /// Set by Ctrl-C.
@@ -27,16 +29,16 @@ pub(super) fn stop_on_ctrl_c() -> Result<()> {
 /// Shows a run, and keeps its checkpoints.
 pub(super) struct Console {
     bar: ProgressBar,
-    epochs: u32,
+    stages: Vec<(String, u32)>,
     samples: usize,
     json: bool,
     checkpoint: Option<PathBuf>,
 }
 
 impl Console {
-    /// For a run of `epochs` epochs of `samples` samples, whose checkpoint is kept in a file if there is one.
+    /// For a run of a plan's epochs of `samples` samples, whose checkpoint is kept in a file if there is one.
     pub(super) fn new(
-        epochs: u32,
+        plan: &Plan<'_>,
         samples: usize,
         json: bool,
         checkpoint: Option<PathBuf>,
@@ -50,15 +52,31 @@ impl Console {
         let style = ProgressStyle::with_template(
             "{msg} {wide_bar:.cyan/dim} {pos}/{len} samples, {per_sec}, {eta} left",
         );
-        let bar = ProgressBar::with_draw_target(Some(samples as u64 * u64::from(epochs)), target);
+        let stages = plan.stages().iter();
+        let stages: Vec<(String, u32)> = stages
+            .map(|stage| (stage.name().into(), stage.training().epochs))
+            .collect();
+        let epochs: u64 = stages.iter().map(|(_, epochs)| u64::from(*epochs)).sum();
+        let bar = ProgressBar::with_draw_target(Some(samples as u64 * epochs), target);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(100));
         Self {
             bar,
-            epochs,
+            stages,
             samples,
             json,
             checkpoint,
+        }
+    }
+
+    /// How an epoch is called: with its stage, where there are several.
+    fn name(&self, stage: usize, epoch: u32) -> String {
+        let (name, epochs) = &self.stages[stage];
+        let epoch = format!("epoch {epoch}/{epochs}");
+        if self.stages.len() == 1 {
+            epoch
+        } else {
+            format!("{name}, {epoch}")
         }
     }
 
@@ -69,41 +87,90 @@ impl Console {
 }
 
 impl Watcher for Console {
-    fn step(&mut self, epoch: u32, samples: usize) {
-        if self.bar.position() == 0 {
-            self.bar
-                .set_message(format!("epoch {epoch}/{}", self.epochs));
+    fn step(&mut self, stage: usize, epoch: u32, samples: usize) {
+        if self.bar.position() == 0 || samples <= 1 {
+            self.bar.set_message(self.name(stage, epoch));
         }
+        let before = self.stages[..stage].iter();
+        let before: u64 = before.map(|(_, epochs)| u64::from(*epochs)).sum();
+        let epochs = before + u64::from(epoch - 1);
         self.bar
-            .set_position(u64::from(epoch - 1) * self.samples as u64 + samples as u64);
+            .set_position(epochs * self.samples as u64 + samples as u64);
     }
 
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
         let Epoch {
+            stage,
             number,
             loss,
+            penalty,
             validation,
+            accuracy,
             samples_per_second,
+            learning_rate,
+            ..
         } = *epoch;
         if self.json {
-            super::print(
-                json!({ "epoch": number, "loss": loss, "validation": validation, "samples_per_second": samples_per_second }),
-            )?;
-        } else {
-            let validation =
-                validation.map_or_else(String::new, |loss| format!(", validation {loss:.6}"));
-            let line = format!(
-                "epoch {number}/{}: loss {loss:.6}{validation}, {samples_per_second:.0} samples/s",
-                self.epochs
-            );
-            self.bar.suspend(|| super::print(&line))?;
-            self.bar.set_message(format!(
-                "epoch {}/{}",
-                (number + 1).min(self.epochs),
-                self.epochs
+            return super::print(json!({
+                "stage": self.stages[stage].0, "epoch": number, "loss": loss, "penalty": penalty,
+                "validation": validation, "accuracy": accuracy, "samples_per_second": samples_per_second,
+                "learning_rate": learning_rate,
+            }));
+        }
+        let mut line = format!("{}: loss {loss:.6}", self.name(stage, number));
+        if penalty != 0.0 {
+            line += &format!(" + {penalty:.6} = {:.6}", loss + penalty);
+        }
+        if let Some(validation) = validation {
+            line += &format!(", validation {validation:.6}");
+        }
+        if let Some(accuracy) = accuracy {
+            line += &format!(", accuracy {:.2} %", 100.0 * accuracy);
+        }
+        line += &format!(", {samples_per_second:.0} samples/s");
+        self.bar.suspend(|| super::print(&line))?;
+        let epochs = self.stages[stage].1;
+        self.bar
+            .set_message(self.name(stage, (number + 1).min(epochs)));
+        Ok(())
+    }
+
+    fn stage_end(&mut self, end: &StageEnd) -> Result<()> {
+        let name = &self.stages[end.stage].0;
+        let accuracy = end.confusion.as_ref().map(Confusion::accuracy);
+        if self.stages.len() == 1 && end.best.is_none() && end.confusion.is_none() {
+            return Ok(());
+        }
+        if self.json {
+            return super::print(json!({
+                "stage": name, "ended": end.ended, "best": end.best, "accuracy": accuracy, "confusion": end.confusion,
+            }));
+        }
+        let mut lines = Vec::new();
+        if let Some(best) = end.best {
+            lines.push(format!(
+                "{name}: the parameters are those of epoch {best}, the best"
             ));
         }
-        Ok(())
+        if let Some(confusion) = &end.confusion {
+            lines.push(format!(
+                "{name}: accuracy {:.2} %; rows are labels, columns answers",
+                100.0 * confusion.accuracy()
+            ));
+            lines.extend(super::matrix(confusion));
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.bar.suspend(|| super::print(lines.join("\n")))
+    }
+
+    fn warn(&mut self, warning: &Warning) -> Result<()> {
+        if self.json {
+            return super::print(json!({ "warning": warning.to_string() }));
+        }
+        self.bar
+            .suspend(|| super::print(format!("warning: {warning}")))
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use narrows::error::Result;
 use narrows::model::Blob;
-use narrows::train::Checkpoint;
+use narrows::recipe::Plan;
+use narrows::train::{Checkpoint, Epoch, Record, StageEnd, Warning, Watcher};
 use narrows::{data, files, train};
 use serde_json::json;
 
@@ -16,8 +17,9 @@ use super::progress::{Console, stop_on_ctrl_c};
 /// Ctrl-C ends the run at the next batch and saves a checkpoint, as does every epoch; with --resume the run goes on, to
 /// the same bits as one that was never stopped.
 ///
-/// A recipe's network may name its code layer. Where it does not, the code is the first of the narrowest layers before
-/// the last one.
+/// A recipe's network may name its code layer. Where it does not, the code is the layer in the middle.
+///
+/// Beside the model and the checkpoint, NAME.run.json tells of every epoch; `narrows report` draws it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +38,9 @@ pub(super) struct Arguments {
     /// Times that each sample is seen
     #[arg(long, value_name = "N", value_parser = super::at_least_one::<u32>)]
     epochs: Option<u32>,
+    /// Steps after which the run ends
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<u64>)]
+    steps: Option<u64>,
     /// Samples a step
     #[arg(long, value_name = "N", value_parser = super::at_least_one::<usize>)]
     batch: Option<usize>,
@@ -55,8 +60,11 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, json: bool) -> Result<ExitCode> {
         let mut recipe = super::recipe(&self.recipe)?;
-        recipe.training.epochs = self.epochs.unwrap_or(recipe.training.epochs);
-        recipe.training.batch_size = self.batch.unwrap_or(recipe.training.batch_size);
+        for training in recipe.trainings_mut() {
+            training.epochs = self.epochs.unwrap_or(training.epochs);
+            training.batch_size = self.batch.unwrap_or(training.batch_size);
+            training.steps = self.steps.or(training.steps);
+        }
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         let plan = recipe.plan()?;
         let (raw, place) = match &self.data {
@@ -78,14 +86,25 @@ impl Arguments {
 
         stop_on_ctrl_c()?;
         let executor = self.threads.executor()?;
-        let mut console = Console::new(
-            recipe.training.epochs,
-            data.train.len(),
-            json,
-            Some(checkpoint.clone()),
+        let run = self.out.join(format!("{}.run.json", recipe.name));
+        let mut record = Record::new(
+            &plan,
+            place,
+            data.train.digest(),
+            self.threads.count(),
+            executor.vectors().to_string(),
         );
-        let outcome = executor.enter(|| train::run(&executor, &plan, &data, from, &mut console));
-        console.finish();
+        if let Some(from) = from.as_ref().filter(|_| self.resume) {
+            record.resume(&run, from);
+        }
+        let mut keeper = Keeper {
+            console: Console::new(&plan, data.train.len(), json, Some(checkpoint.clone())),
+            plan: &plan,
+            record,
+            path: run,
+        };
+        let outcome = executor.enter(|| train::run(&executor, &plan, &data, from, &mut keeper));
+        keeper.console.finish();
         let outcome = outcome?;
         if outcome.stopped {
             super::print(if json {
@@ -113,5 +132,50 @@ impl Arguments {
             )
         })?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Shows a run, and keeps its record.
+struct Keeper<'a> {
+    console: Console,
+    plan: &'a Plan<'a>,
+    record: Record,
+    path: PathBuf,
+}
+
+impl Watcher for Keeper<'_> {
+    fn step(&mut self, stage: usize, epoch: u32, samples: usize) {
+        self.console.step(stage, epoch, samples);
+    }
+
+    fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
+        self.record.epoch(self.plan, epoch);
+        self.record.save(&self.path)?;
+        self.console.epoch(epoch)
+    }
+
+    fn stage_end(&mut self, end: &StageEnd) -> Result<()> {
+        self.record.stage_end(self.plan, end);
+        self.record.save(&self.path)?;
+        self.console.stage_end(end)
+    }
+
+    fn warn(&mut self, warning: &Warning) -> Result<()> {
+        if !self.record.warnings.contains(warning) {
+            self.record.warnings.push(warning.clone());
+        }
+        self.console.warn(warning)
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.console.checkpoint(checkpoint)
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.console.wants_checkpoint()
+    }
+
+    fn stop(&self) -> bool {
+        self.console.stop()
     }
 }

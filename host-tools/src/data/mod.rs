@@ -107,9 +107,11 @@ impl Raw {
     pub fn training_data(self, plan: &recipe::Plan<'_>, place: &str) -> Result<Data> {
         let (settings, network) = (&plan.recipe().data, plan.network());
         let prepare = |array: Array, labels| {
-            array
-                .within(recipe::range(network), plan.preprocessing())?
-                .samples(network.input(), settings.step, labels)
+            array.within(plan.range(), plan.preprocessing())?.samples(
+                network.input(),
+                settings.step,
+                labels,
+            )
         };
         let Some(train) = self.train else {
             return Err(Error::Data {
@@ -392,6 +394,15 @@ impl Samples {
     #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// Copies a sample.
+    ///
+    /// # Errors
+    /// None where the samples lie in memory.
+    pub fn read(&self, index: usize, out: &mut [f32]) -> Result<()> {
+        out.copy_from_slice(&self.values[index * self.sample_len..][..self.sample_len]);
+        Ok(())
     }
 
     /// The samples' labels.

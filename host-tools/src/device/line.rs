@@ -49,6 +49,10 @@ impl<S: Read + Write> Line<S> {
         self.stream.into_inner()
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn into_name(self) -> String {
         self.name
     }

@@ -88,6 +88,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// Something that the messages do not carry.
+    #[error(
+        "{device}: expected training without penalties, which the messages do not carry, but some came"
+    )]
+    Penalties {
+        /// Its name.
+        device: String,
+    },
     /// The firmware is of another release.
     #[error(
         "{device}: expected firmware with the messages {SCHEMA:08x}, but it has {found:08x}: flash the firmware of this release"
@@ -317,8 +325,17 @@ impl<S: Read + Write> Device<S> {
     ///
     /// # Errors
     /// When the device refuses the options, has too little memory for them, or is gone.
-    pub fn train_start(&mut self, options: Options) -> Result<()> {
+    pub fn train_start(&mut self, options: Options<'_>) -> Result<()> {
+        if !options.penalties.is_empty() {
+            return Err(Error::Penalties {
+                device: self.line.name().into(),
+            });
+        }
         self.mode = options.mode;
+        let options = Options {
+            penalties: &[],
+            ..options
+        };
         self.run("start training", Request::TrainStart(options))?;
         Ok(())
     }

@@ -191,6 +191,7 @@ fn a_batch_is_trained_sample_by_sample_and_then_applied() {
         optimizer: Optimizer::adam(),
         mode,
         first_trainable: 0,
+        penalties: &[],
         math: narrows_core::math::Math::Exact,
     };
     for (mode, applies) in [(Mode::Accumulate { batch: 1 }, 1), (Mode::Fused, 0)] {

@@ -21,23 +21,24 @@
 //!
 //! [`Recipe::parse`] says everything that is wrong, with the line; the [`Plan`] that a recipe becomes holds together.
 
+mod plan;
 mod presets;
 mod read;
 
-use narrows_core::blob::Preprocessing;
 use narrows_core::initializer::Initializer;
 use narrows_core::layer::{Activation, Layer, LayerKind};
 use narrows_core::loss::Loss;
 use narrows_core::math::Math;
-use narrows_core::network::Network;
 use narrows_core::noise::{Noise, NoiseKind};
 use narrows_core::optimizer::Optimizer;
+use narrows_core::penalty::{Penalty, Sparsity};
 use narrows_core::shape::{Padding, Shape};
-use narrows_core::training::{self, Mode, Options};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+pub(crate) use plan::range;
+pub use plan::{Plan, Stage};
 pub use presets::Preset;
 pub(crate) use read::unknown;
 
@@ -55,9 +56,12 @@ pub struct Recipe {
     pub data: DataRecipe,
     /// The layers.
     pub network: NetworkRecipe,
-    /// How they learn.
+    /// How they learn, all at once.
     #[serde(default)]
     pub training: TrainingRecipe,
+    /// How they learn, part by part, in place of the section `[training]`.
+    #[serde(default)]
+    pub stages: Vec<StageRecipe>,
 }
 
 /// The section `[data]`.
@@ -73,6 +77,8 @@ pub struct DataRecipe {
     /// A recording with one axis is cut into windows as long as the network's input; one begins every `step` numbers.
     /// By default as many as a window has.
     pub step: Option<usize>,
+    /// Only samples with these labels are trained and validated on.
+    pub classes: Option<Vec<u8>>,
     /// The last part of the training data that is kept for validation, as in Keras. Where it is 0, the test data serve.
     pub validation_split: f64,
 }
@@ -84,6 +90,7 @@ impl Default for DataRecipe {
             offset: 0.0,
             scale: 1.0 / 255.0,
             step: None,
+            classes: None,
             validation_split: 0.0,
         }
     }
@@ -105,10 +112,10 @@ pub enum Bundled {
 #[serde(deny_unknown_fields)]
 pub struct NetworkRecipe {
     /// `[length]` or `[height, width, channels]`.
-    #[serde(deserialize_with = "shape")]
+    #[serde(with = "shape")]
     pub input: Shape,
-    /// The name of the layer whose output is the code. By default it is the first of the narrowest before the last layer
-    /// that computes something, be they as wide as the input; in a network of one layer it is that one.
+    /// The name of the layer whose output is the code. By default it is the one in the middle of those that compute
+    /// something; of two in the middle the narrower, of two as narrow the first.
     #[serde(default)]
     pub code: Option<String>,
     /// `"exact"` or `"fast"`.
@@ -118,7 +125,8 @@ pub struct NetworkRecipe {
     pub layers: Vec<LayerRecipe>,
 }
 
-/// A layer. What Keras knows by the same name has the same meaning and the same default.
+/// A layer. What Keras knows by the same name has the same meaning and the same default; what it pays beside the loss is
+/// core's [`Penalty`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(
@@ -136,6 +144,14 @@ pub enum LayerRecipe {
         activation: Activation,
         #[serde(default = "glorot_uniform", with = "InitializerName")]
         kernel_initializer: Initializer,
+        #[serde(default)]
+        kernel_l1: f64,
+        #[serde(default)]
+        kernel_l2: f64,
+        #[serde(default)]
+        activity_l1: f64,
+        #[serde(default)]
+        sparsity: Option<SparsityRecipe>,
     },
     /// [`LayerKind::Conv2d`].
     #[serde(rename = "conv2d")]
@@ -152,6 +168,14 @@ pub enum LayerRecipe {
         activation: Activation,
         #[serde(default = "glorot_uniform", with = "InitializerName")]
         kernel_initializer: Initializer,
+        #[serde(default)]
+        kernel_l1: f64,
+        #[serde(default)]
+        kernel_l2: f64,
+        #[serde(default)]
+        activity_l1: f64,
+        #[serde(default)]
+        sparsity: Option<SparsityRecipe>,
     },
     /// [`LayerKind::MaxPool2d`].
     #[serde(rename = "max_pooling2d")]
@@ -165,6 +189,8 @@ pub enum LayerRecipe {
         strides: Option<Pair>,
         #[serde(default = "valid", with = "PaddingName")]
         padding: Padding,
+        #[serde(default)]
+        activity_l1: f64,
     },
     /// [`LayerKind::UpSample2d`].
     #[serde(rename = "up_sampling2d")]
@@ -173,6 +199,8 @@ pub enum LayerRecipe {
         name: String,
         #[serde(default = "two")]
         size: Pair,
+        #[serde(default)]
+        activity_l1: f64,
     },
     /// [`LayerKind::Flatten`].
     #[serde(rename = "flatten")]
@@ -185,9 +213,20 @@ pub enum LayerRecipe {
     Reshape {
         #[serde(default)]
         name: String,
-        #[serde(deserialize_with = "shape")]
+        #[serde(with = "shape")]
         target_shape: Shape,
     },
+}
+
+/// [`Sparsity`](narrows_core::penalty::Sparsity).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SparsityRecipe {
+    /// The mean activity that each unit is to keep to.
+    pub target: f64,
+    /// How much it pays for another.
+    #[serde(default = "unit_weight")]
+    pub weight: f64,
 }
 
 /// Two numbers, rows and columns; one number stands for both.
@@ -198,7 +237,7 @@ pub struct Pair(pub [u32; 2]);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingRecipe {
-    /// `"mse"`, `"binary_crossentropy"` or `"categorical_crossentropy"`.
+    /// `"mse"`, `"half_squared_error"`, `"binary_crossentropy"` or `"categorical_crossentropy"`.
     #[serde(with = "LossName")]
     pub loss: Loss,
     /// `"adam"` or `"sgd"`, or a table with settings.
@@ -208,6 +247,14 @@ pub struct TrainingRecipe {
     pub batch_size: usize,
     /// Times that each sample is seen.
     pub epochs: u32,
+    /// Steps after which the run ends, be it in the midst of an epoch.
+    pub steps: Option<u64>,
+    /// What the network is to answer.
+    pub target: Target,
+    /// How the learning rate goes down.
+    pub schedule: Option<Schedule>,
+    /// The run ends when the validation loss no longer falls, and the best epoch's parameters are the result.
+    pub early_stopping: Option<EarlyStopping>,
     /// Whether each epoch has an order of its own.
     pub shuffle: bool,
     /// What corrupts the inputs; the targets stay clean.
@@ -221,10 +268,71 @@ impl Default for TrainingRecipe {
             optimizer: Optimizer::adam(),
             batch_size: 32,
             epochs: 5,
+            steps: None,
+            target: Target::Input,
+            schedule: None,
+            early_stopping: None,
             shuffle: true,
             noise: None,
         }
     }
+}
+
+/// What a network learns to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// What it is given, before the noise; or the clean one of a pair.
+    #[default]
+    Input,
+    /// The sample's label: 1 for the output of its number, 0 for the others.
+    Labels,
+}
+
+/// How the learning rate of an epoch follows from that of the first. Computed in f64, by products, and rounded once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Schedule {
+    /// Times `factor` after every so many epochs.
+    Step {
+        /// How many epochs have the same rate.
+        epochs: u32,
+        /// Above 0, at most 1.
+        factor: f64,
+    },
+    /// Along half a cosine down to `to`, which the epoch after the last would have.
+    Cosine {
+        /// At least 0.
+        #[serde(default)]
+        to: f64,
+    },
+}
+
+/// When a run ends of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Epochs without a better one.
+    pub patience: u32,
+    /// By how much the validation loss must be lower to count as better.
+    #[serde(default)]
+    pub min_delta: f64,
+}
+
+/// A part of a stacked training: some layers learn, those before them stay as they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRecipe {
+    /// What it is called.
+    pub name: String,
+    /// The first layer that learns, and the last; one name stands for both.
+    pub layers: Vec<String>,
+    /// Layers that stand behind them while they learn to give back what comes into the first, and are thrown away then.
+    #[serde(default)]
+    pub decoder: Vec<LayerRecipe>,
+    /// How they learn.
+    #[serde(default)]
+    pub training: TrainingRecipe,
 }
 
 /// [`NoiseKind`], with what it is clipped to, and whether it is the same in every epoch.
@@ -256,15 +364,6 @@ pub enum NoiseRecipe {
         #[serde(default)]
         fixed: bool,
     },
-}
-
-/// A recipe that holds together: what it says, as core's checked values.
-#[derive(Clone, Debug)]
-pub struct Plan<'a> {
-    recipe: &'a Recipe,
-    network: Network<'a>,
-    noise: Option<Noise>,
-    options: Options,
 }
 
 /// What is wrong with a recipe, and at which layer if at one.
@@ -307,130 +406,23 @@ impl Recipe {
 
     /// Gives every layer without a name one: its kind and its index.
     pub fn name_layers(&mut self) {
-        for (index, layer) in self.network.layers.iter_mut().enumerate() {
-            let kind = layer.kind().name();
-            let name = layer.name_mut();
-            if name.is_empty() {
-                *name = format!("{kind}_{index}");
+        let decoders = self.stages.iter_mut().map(|stage| &mut stage.decoder);
+        for layers in std::iter::once(&mut self.network.layers).chain(decoders) {
+            for (index, layer) in layers.iter_mut().enumerate() {
+                let kind = layer.kind().name();
+                let name = layer.name_mut();
+                if name.is_empty() {
+                    *name = format!("{kind}_{index}");
+                }
             }
         }
     }
 
-    /// The checked values that the recipe stands for.
-    ///
-    /// # Errors
-    /// [`Error::Plan`] with the first thing that does not hold together.
-    pub fn plan(&self) -> Result<Plan<'_>> {
-        self.check().map_err(|flaw| Error::Plan {
-            recipe: self.name.clone(),
-            problem: flaw.problem,
-        })
-    }
-
-    fn check(&self) -> Result<Plan<'_>, Flaw> {
-        let flaw = |problem: String| Flaw {
-            layer: None,
-            problem,
-        };
-        let in_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if self.name.is_empty() || !self.name.chars().all(in_name) {
-            return Err(flaw(format!(
-                "name: expected letters, digits, - and _, but {:?} came",
-                self.name
-            )));
-        }
-        let data = &self.data;
-        if !(data.offset.is_finite() && data.scale.is_finite()) {
-            return Err(flaw(format!(
-                "data: expected a finite offset and scale, but {} and {} came",
-                data.offset, data.scale
-            )));
-        }
-        if !(0.0..1.0).contains(&data.validation_split) {
-            let given = data.validation_split;
-            return Err(flaw(format!(
-                "data.validation_split: expected a number from 0 to below 1, but {given} came"
-            )));
-        }
-        if data.step == Some(0) {
-            return Err(flaw("data.step: expected at least 1, but 0 came".into()));
-        }
-        let training = &self.training;
-        if training.epochs == 0 {
-            return Err(flaw(
-                "training.epochs: expected at least 1, but 0 came".into(),
-            ));
-        }
-        let network = self.check_network()?;
-        let noise = match &training.noise {
-            Some(noise) => Some(
-                noise
-                    .check()
-                    .map_err(|problem| flaw(format!("training.{problem}")))?,
-            ),
-            None => None,
-        };
-        let options = Options {
-            loss: training.loss,
-            optimizer: training.optimizer,
-            mode: Mode::Accumulate {
-                batch: training.batch_size,
-            },
-            first_trainable: 0,
-            math: self.network.math,
-        };
-        training::memory_len(&network, &options)
-            .map_err(|problem| flaw(format!("training: {problem}")))?;
-        Ok(Plan {
-            recipe: self,
-            network,
-            noise,
-            options,
-        })
-    }
-
-    fn check_network(&self) -> Result<Network<'_>, Flaw> {
-        let flaw = |problem: String| Flaw {
-            layer: None,
-            problem,
-        };
-        let layers: Vec<Layer<'_>> = self.network.layers.iter().map(LayerRecipe::layer).collect();
-        let network =
-            Network::new(self.network.input, &layers, 0).map_err(|error| match error {
-                narrows_core::error::Error::Layer {
-                    index,
-                    kind,
-                    problem,
-                } => {
-                    let name = layers.get(index).map_or("", |layer| layer.name);
-                    Flaw {
-                        layer: Some(index),
-                        problem: format!("layer {index} \"{name}\" ({kind}): {problem}"),
-                    }
-                }
-                other => flaw(format!("network: {other}")),
-            })?;
-        let (input, output, last) = (network.input(), network.output(), layers.len() - 1);
-        let flat = |shape| matches!(shape, Shape::Flat { .. });
-        if input != output && !(input.len() == output.len() && (flat(input) || flat(output))) {
-            let layer = &layers[last];
-            let place = format!("layer {last} \"{}\" ({})", layer.name, layer.kind.name());
-            let problem = format!(
-                "{place}: expected an output {input}, the shape of the network's input, but {output} came"
-            );
-            return Err(Flaw {
-                layer: Some(last),
-                problem,
-            });
-        }
-        let code = match &self.network.code {
-            None => narrowest(&network),
-            Some(name) => network.index_of(name).ok_or_else(|| {
-                let names: Vec<&str> = layers.iter().map(|layer| layer.name).collect();
-                flaw(format!("network.code: {}", unknown("layer", name, &names)))
-            })?,
-        };
-        Network::new(input, &layers, code).map_err(|error| flaw(error.to_string()))
+    /// The settings of the trainings: the section `[training]`, or those of the stages.
+    pub fn trainings_mut(&mut self) -> impl Iterator<Item = &mut TrainingRecipe> {
+        let single = self.stages.is_empty().then_some(&mut self.training);
+        let stages = self.stages.iter_mut().map(|stage| &mut stage.training);
+        single.into_iter().chain(stages)
     }
 
     /// CRC-32 of all settings, however they are written down: for a blob's provenance.
@@ -438,92 +430,6 @@ impl Recipe {
     pub fn digest(&self) -> u32 {
         // A recipe has nothing that postcard cannot write into memory that grows.
         crc32fast::hash(&postcard::to_stdvec(self).unwrap_or_default())
-    }
-}
-
-impl<'a> Plan<'a> {
-    /// What the plan was made of.
-    #[must_use]
-    pub fn recipe(&self) -> &'a Recipe {
-        self.recipe
-    }
-
-    /// The layers.
-    #[must_use]
-    pub fn network(&self) -> &Network<'a> {
-        &self.network
-    }
-
-    /// What corrupts the inputs.
-    #[must_use]
-    pub fn noise(&self) -> Option<&Noise> {
-        self.noise.as_ref()
-    }
-
-    /// What each step does.
-    #[must_use]
-    pub fn options(&self) -> &Options {
-        &self.options
-    }
-
-    /// What integers go through.
-    #[must_use]
-    pub fn preprocessing(&self) -> Preprocessing {
-        Preprocessing {
-            offset: self.recipe.data.offset,
-            scale: self.recipe.data.scale,
-        }
-    }
-
-    /// The initial weights; biases are zero.
-    #[must_use]
-    pub fn initial_parameters(&self) -> Vec<f32> {
-        let mut parameters = vec![0.0; self.network.parameter_len()];
-        for (step, layer) in self.network.steps().zip(&self.recipe.network.layers) {
-            let Some(initializer) = layer.initializer() else {
-                continue;
-            };
-            let (weights, biases) = step.work.parameter_lens();
-            // Each weight joins one input of a unit with one of the units, or with one place of a kernel.
-            let fan_in = weights / biases.max(1);
-            let fan_out = match step.work {
-                narrows_core::layer::Work::Conv2d(window) => weights / window.channels_in.max(1),
-                _ => biases,
-            };
-            let range = step.parameters.start..step.parameters.start + weights;
-            initializer.fill(
-                self.recipe.seed,
-                step.index as u32,
-                fan_in,
-                fan_out,
-                &mut parameters[range],
-            );
-        }
-        parameters
-    }
-}
-
-/// The layer that is the code where a recipe names none.
-fn narrowest(network: &Network<'_>) -> usize {
-    let layers = network.layers();
-    let last = layers.iter().rposition(|layer| !layer.kind.is_view());
-    let before = network.steps().take(last.unwrap_or(0));
-    let narrowest = before.min_by_key(|step| step.output.len());
-    narrowest.map_or(0, |step| step.index)
-}
-
-/// The range that the last layer's activation can reach.
-pub(crate) fn range(network: &Network<'_>) -> [f32; 2] {
-    let last = network
-        .layers()
-        .iter()
-        .rev()
-        .find(|layer| !layer.kind.is_view());
-    match last.map_or(Activation::Linear, |layer| layer.kind.activation()) {
-        Activation::Sigmoid | Activation::Softmax => [0.0, 1.0],
-        Activation::Tanh => [-1.0, 1.0],
-        Activation::Relu => [0.0, f32::MAX],
-        Activation::Linear => [f32::MIN, f32::MAX],
     }
 }
 
@@ -598,6 +504,45 @@ impl LayerRecipe {
             name: self.name(),
             kind: self.kind(),
         }
+    }
+
+    /// What the layer at `index` pays beside the loss.
+    fn penalty(&self, index: usize) -> Option<Penalty> {
+        let none = Penalty {
+            layer: index,
+            ..Penalty::default()
+        };
+        let penalty = match *self {
+            Self::Dense {
+                kernel_l1,
+                kernel_l2,
+                activity_l1,
+                sparsity,
+                ..
+            }
+            | Self::Conv2d {
+                kernel_l1,
+                kernel_l2,
+                activity_l1,
+                sparsity,
+                ..
+            } => Penalty {
+                kernel_l1,
+                kernel_l2,
+                activity_l1,
+                sparsity: sparsity
+                    .map(|SparsityRecipe { target, weight }| Sparsity { target, weight }),
+                ..none
+            },
+            Self::MaxPooling2d { activity_l1, .. } | Self::UpSampling2d { activity_l1, .. } => {
+                Penalty {
+                    activity_l1,
+                    ..none
+                }
+            }
+            Self::Flatten { .. } | Self::Reshape { .. } => none,
+        };
+        (penalty != none).then_some(penalty)
     }
 
     fn initializer(&self) -> Option<Initializer> {
@@ -675,6 +620,8 @@ enum InitializerName {
 enum LossName {
     #[serde(rename = "mse", alias = "mean_squared_error")]
     MeanSquaredError,
+    #[serde(rename = "half_squared_error")]
+    HalfSquaredError,
     #[serde(rename = "binary_crossentropy")]
     BinaryCrossEntropy,
     #[serde(rename = "categorical_crossentropy")]
@@ -702,6 +649,9 @@ enum OptimizerName {
     },
 }
 
+fn unit_weight() -> f64 {
+    1.0
+}
 fn linear() -> Activation {
     Activation::Linear
 }
@@ -765,14 +715,35 @@ impl<'de> Deserialize<'de> for Pair {
     }
 }
 
-fn shape<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Shape, D::Error> {
-    let numbers = Vec::<u32>::deserialize(deserializer)?;
-    match *numbers {
-        [length] => Ok(Shape::flat(length)),
-        [height, width, channels] => Ok(Shape::picture(height, width, channels)),
-        _ => Err(serde::de::Error::custom(format!(
-            "expected [length] or [height, width, channels], but {} numbers came",
-            numbers.len()
-        ))),
+mod shape {
+    use super::{Deserialize, Serialize, Shape};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        shape: &Shape,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match *shape {
+            Shape::Flat { length } => vec![length],
+            Shape::Picture {
+                height,
+                width,
+                channels,
+            } => vec![height, width, channels],
+        }
+        .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Shape, D::Error> {
+        let numbers = Vec::<u32>::deserialize(deserializer)?;
+        match *numbers {
+            [length] => Ok(Shape::flat(length)),
+            [height, width, channels] => Ok(Shape::picture(height, width, channels)),
+            _ => Err(serde::de::Error::custom(format!(
+                "expected [length] or [height, width, channels], but {} numbers came",
+                numbers.len()
+            ))),
+        }
     }
 }

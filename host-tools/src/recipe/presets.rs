@@ -14,18 +14,42 @@ pub struct Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 9] = [
         Self {
             name: "vanilla",
             text: include_str!("presets/vanilla.toml"),
+        },
+        Self {
+            name: "multilayer",
+            text: include_str!("presets/multilayer.toml"),
+        },
+        Self {
+            name: "convolutional",
+            text: include_str!("presets/convolutional.toml"),
+        },
+        Self {
+            name: "sparse",
+            text: include_str!("presets/sparse.toml"),
+        },
+        Self {
+            name: "sparse-kl",
+            text: include_str!("presets/sparse-kl.toml"),
         },
         Self {
             name: "denoising",
             text: include_str!("presets/denoising.toml"),
         },
         Self {
-            name: "convolutional",
-            text: include_str!("presets/convolutional.toml"),
+            name: "denoising-convolutional",
+            text: include_str!("presets/denoising-convolutional.toml"),
+        },
+        Self {
+            name: "stacked",
+            text: include_str!("presets/stacked.toml"),
+        },
+        Self {
+            name: "anomaly",
+            text: include_str!("presets/anomaly.toml"),
         },
     ];
 

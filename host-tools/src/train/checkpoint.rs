@@ -2,18 +2,17 @@
 //!
 //! # Format, version 1
 //!
-//! `NARC`, the version (u16), the header's length (u32), the header in postcard's encoding, the parameters and the
-//! optimizer's state (f32), and a CRC-32 of all bytes before it; little-endian.
+//! `NARC`, the version (u16), the header's length (u32), the header in postcard's encoding; the parameters of the network, of
+//! the stage's decoder, the optimizer's state, and the best epoch's parameters (f32); and a CRC-32 of all bytes before it; little-endian.
 
 use std::path::Path;
 
-use narrows_core::training::Trainer;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Data;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::recipe::{Plan, Recipe};
+use crate::recipe::{Plan, Recipe, Stage};
 
 const MAGIC: &[u8; 4] = b"NARC";
 const VERSION: u16 = 1;
@@ -21,12 +20,27 @@ const VERSION: u16 = 1;
 /// How far a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Epochs that are over.
+    /// The index of the stage.
+    pub stage: usize,
+    /// Epochs of the stage that are over.
     pub epoch: u32,
     /// Samples of the current epoch that are behind.
     pub sample: usize,
     /// The sum of their losses.
     pub loss: f64,
+    /// The sum of what was paid beside them.
+    pub penalty: f64,
+}
+
+/// The best epoch of a stage so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// Its number, from 1.
+    pub epoch: u32,
+    /// Its loss, of the validation samples where there are any.
+    pub loss: f64,
+    /// The stage's parameters, its decoder's behind them.
+    pub parameters: Vec<f32>,
 }
 
 /// A run at the end of a step.
@@ -44,8 +58,12 @@ pub struct Checkpoint {
     pub powers: [f64; 2],
     /// The network's parameters.
     pub parameters: Vec<f32>,
+    /// Those of the stage's decoder.
+    pub decoder: Vec<f32>,
     /// The optimizer's moments.
     pub state: Vec<f32>,
+    /// The best epoch, where the recipe wants it kept.
+    pub best: Option<Best>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,27 +74,32 @@ struct Header {
     steps: u64,
     powers: [f64; 2],
     parameters: usize,
+    decoder: usize,
     state: usize,
+    best: Option<(u32, f64, usize)>,
 }
 
 impl Checkpoint {
-    pub(super) fn of(
-        plan: &Plan<'_>,
-        data_digest: u32,
-        at: Position,
-        trainer: &Trainer<'_>,
-        parameters: &[f32],
-    ) -> Self {
-        let (state, steps, powers) = trainer.state();
-        Self {
+    /// The start of a run from given parameters instead of drawn ones.
+    ///
+    /// # Errors
+    /// [`Error::Core`] where they are not the network's.
+    pub fn start(plan: &Plan<'_>, data: &Data, parameters: Vec<f32>) -> Result<Self> {
+        plan.network()
+            .check_parameters(&parameters)
+            .map_err(Error::core("parameters to start from"))?;
+        let decoder = plan.stages().first().map(Stage::initial_decoder);
+        Ok(Self {
             recipe_digest: digest(plan.recipe()),
-            data_digest,
-            at,
-            steps,
-            powers,
-            parameters: parameters.to_vec(),
-            state: state.to_vec(),
-        }
+            data_digest: data.train.digest(),
+            at: Position::default(),
+            steps: 0,
+            powers: [1.0; 2],
+            parameters,
+            decoder: decoder.unwrap_or_default(),
+            state: Vec::new(),
+            best: None,
+        })
     }
 
     /// Writes the checkpoint, whole or not at all.
@@ -91,22 +114,24 @@ impl Checkpoint {
             steps: self.steps,
             powers: self.powers,
             parameters: self.parameters.len(),
+            decoder: self.decoder.len(),
             state: self.state.len(),
+            best: self
+                .best
+                .as_ref()
+                .map(|best| (best.epoch, best.loss, best.parameters.len())),
         };
+        let best = self.best.iter().flat_map(|best| &best.parameters);
+        let numbers = self.parameters.iter().chain(&self.decoder);
+        let numbers = numbers.chain(&self.state).chain(best);
         let header = postcard::to_stdvec(&header)
             .map_err(|cause| Error::file(path, "encode")(std::io::Error::other(cause)))?;
-        let mut bytes =
-            Vec::with_capacity(14 + header.len() + 4 * (self.parameters.len() + self.state.len()));
+        let mut bytes = Vec::new();
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend((header.len() as u32).to_le_bytes());
         bytes.extend(header);
-        bytes.extend(
-            self.parameters
-                .iter()
-                .chain(&self.state)
-                .flat_map(|value| value.to_le_bytes()),
-        );
+        bytes.extend(numbers.flat_map(|value| value.to_le_bytes()));
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         files::write_whole(path, &bytes)
     }
@@ -138,7 +163,18 @@ impl Checkpoint {
                 "expected the data that it was trained on ({expected:08x}), but others ({given:08x}) came"
             )));
         }
-        let (at, epochs) = (checkpoint.at, plan.recipe().training.epochs);
+        let at = checkpoint.at;
+        let epochs = plan
+            .stages()
+            .get(at.stage)
+            .map(|stage| stage.training().epochs);
+        let Some(epochs) = epochs else {
+            return Err(unusable(format!(
+                "expected a run within {} stages, but {} are behind it",
+                plan.stages().len(),
+                at.stage
+            )));
+        };
         if at.epoch > epochs || (at.epoch == epochs && at.sample > 0) {
             let behind = at.epoch;
             return Err(unusable(format!(
@@ -185,14 +221,19 @@ impl Checkpoint {
             .split_at_checked(u32::from_le_bytes(*length) as usize)
             .ok_or(damaged)?;
         let header: Header = postcard::from_bytes(header).map_err(|_| damaged)?;
-        let count = header.parameters.checked_add(header.state).ok_or(damaged)?;
+        let best = header.best.map_or(0, |(_, _, parameters)| parameters);
+        let counts = [header.parameters, header.decoder, header.state, best];
+        let count = counts
+            .iter()
+            .try_fold(0usize, |sum, count| sum.checked_add(*count));
+        let count = count.ok_or(damaged)?;
         if count.checked_mul(4) != Some(numbers.len()) {
             return Err(format!(
                 "expected {count} numbers, but {} bytes came",
                 numbers.len()
             ));
         }
-        let numbers = numbers
+        let mut numbers = numbers
             .chunks_exact(4)
             .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
         Ok(Self {
@@ -201,15 +242,21 @@ impl Checkpoint {
             at: header.at,
             steps: header.steps,
             powers: header.powers,
-            parameters: numbers.clone().take(header.parameters).collect(),
-            state: numbers.skip(header.parameters).collect(),
+            parameters: numbers.by_ref().take(header.parameters).collect(),
+            decoder: numbers.by_ref().take(header.decoder).collect(),
+            state: numbers.by_ref().take(header.state).collect(),
+            best: header.best.map(|(epoch, loss, _)| Best {
+                epoch,
+                loss,
+                parameters: numbers.collect(),
+            }),
         })
     }
 }
 
 /// A recipe's digest without what may change when a run goes on.
-fn digest(recipe: &Recipe) -> u32 {
+pub(super) fn digest(recipe: &Recipe) -> u32 {
     let mut recipe = recipe.clone();
-    recipe.training.epochs = 0;
+    (recipe.training.epochs, recipe.training.steps) = (0, None);
     recipe.digest()
 }

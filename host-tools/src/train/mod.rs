@@ -4,43 +4,78 @@
 //! Every draw depends on the seed, the epoch and the sample alone, and core's arithmetic on nothing else. So a run gives
 //! the same bits with any number of threads, and one that was stopped and goes on from its [`Checkpoint`] ends as if it
 //! had never been stopped.
+//!
+//! A recipe's stages follow each other: each trains some layers of the network, on what the layers before them make of the
+//! samples.
 
 mod checkpoint;
+mod feed;
+mod judge;
+mod record;
 
 use std::time::{Duration, Instant};
 
 use narrows_core::error::Error as CoreError;
 use narrows_core::inference::{self, Inference};
-use narrows_core::kernels::{Executor, Machine, Task, Vectors};
-use narrows_core::loss::Evaluate;
-use narrows_core::noise::Noise;
+use narrows_core::kernels::Executor;
+use narrows_core::network::Network;
 use narrows_core::random::{Purpose, Random};
-use narrows_core::training::{Mode, Trainer, memory_len};
+use narrows_core::training::{Mode, Options, Trainer, memory_len};
+use serde::{Deserialize, Serialize};
 
-use crate::data::{Data, Samples};
+use crate::confusion::Confusion;
+use crate::data::Data;
 use crate::error::{Error, Result};
-use crate::recipe::Plan;
+use crate::recipe::{Plan, Stage};
 
-pub use checkpoint::{Checkpoint, Position};
+pub use checkpoint::{Best, Checkpoint, Position};
+pub(crate) use feed::Corrupt;
+use feed::{Batch, Feed, Set};
+pub use judge::Constant;
+use judge::Judge;
+pub use record::{Ended, Record, StageRecord, Warning};
 
 /// What a finished epoch was like.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// The index of its stage.
+    pub stage: usize,
+    /// Its number within the stage, from 1.
     pub number: u32,
     /// Mean loss of the training samples, each at the step that it was part of.
     pub loss: f64,
+    /// What was paid beside it, the mean over the samples.
+    pub penalty: f64,
     /// Mean loss of the validation samples after the epoch, with the same noise every time.
     pub validation: Option<f64>,
+    /// The share of validation samples that are given their label, where the stage learns labels.
+    pub accuracy: Option<f64>,
     /// Training alone: without validation and checkpoints.
     pub samples_per_second: f64,
+    /// How long it took.
+    pub seconds: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+}
+
+/// How a stage ended.
+#[derive(Clone, Debug)]
+pub struct StageEnd {
+    /// Its index.
+    pub stage: usize,
+    /// Why.
+    pub ended: Ended,
+    /// The epoch whose parameters are the result, where it was chosen.
+    pub best: Option<u32>,
+    /// What the validation samples are taken for, where the stage learns labels.
+    pub confusion: Option<Confusion>,
 }
 
 /// Who watches a run, keeps its checkpoints, and may stop it.
 pub trait Watcher {
-    /// A step is done; `samples` of the current epoch are behind.
-    fn step(&mut self, epoch: u32, samples: usize) {
-        let _ = (epoch, samples);
+    /// A step is done; `samples` of the epoch `epoch`, from 1, of the stage are behind.
+    fn step(&mut self, stage: usize, epoch: u32, samples: usize) {
+        let _ = (stage, epoch, samples);
     }
 
     /// An epoch is over.
@@ -52,13 +87,36 @@ pub trait Watcher {
         Ok(())
     }
 
-    /// Where the run could go on: after each epoch, and where it is stopped.
+    /// A stage is over.
+    ///
+    /// # Errors
+    /// Whatever keeps the watcher from doing its part; it ends the run.
+    fn stage_end(&mut self, end: &StageEnd) -> Result<()> {
+        let _ = end;
+        Ok(())
+    }
+
+    /// Something is strange.
+    ///
+    /// # Errors
+    /// Whatever keeps the watcher from doing its part; it ends the run.
+    fn warn(&mut self, warning: &Warning) -> Result<()> {
+        let _ = warning;
+        Ok(())
+    }
+
+    /// Where the run could go on: after each epoch, where it is stopped, and wherever [`Watcher::wants_checkpoint`].
     ///
     /// # Errors
     /// Whatever keeps the watcher from keeping it; it ends the run.
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let _ = checkpoint;
         Ok(())
+    }
+
+    /// Whether it is time for a checkpoint within an epoch.
+    fn wants_checkpoint(&self) -> bool {
+        false
     }
 
     /// Whether the run is to end before the next step.
@@ -84,8 +142,8 @@ pub struct Outcome {
 /// Trains as `plan` says, from the start or from a checkpoint.
 ///
 /// # Errors
-/// [`Error::Diverged`] where a number stops being finite, [`Error::Memory`], [`Error::Core`] where a checkpoint does not
-/// fit, and the watcher's own.
+/// [`Error::Data`] where a stage needs labels that are not there, [`Error::Diverged`] where a number stops being finite or
+/// the loss explodes, [`Error::Memory`], [`Error::Core`] where a checkpoint does not fit, and the watcher's own.
 pub fn run(
     executor: &impl Executor,
     plan: &Plan<'_>,
@@ -93,94 +151,410 @@ pub fn run(
     from: Option<Checkpoint>,
     watcher: &mut impl Watcher,
 ) -> Result<Outcome> {
-    let (recipe, network) = (plan.recipe(), plan.network());
-    // No step has more samples than there are.
-    let batch = recipe.training.batch_size.min(data.train.len());
+    for stage in plan.stages().iter().filter(|stage| stage.has_labels()) {
+        check_labels(stage, data)?;
+    }
+    let mut from = from;
+    let first = from.as_ref().map_or(0, |from| from.at.stage);
+    let mut parameters = match &from {
+        None => plan.initial_parameters(),
+        Some(from) => from.parameters.clone(),
+    };
+    let network = plan.network();
+    network
+        .check_parameters(&parameters)
+        .map_err(Error::core("checkpoint"))?;
     let digest = data.train.digest();
-    let mut options = *plan.options();
-    options.mode = Mode::Accumulate { batch };
-    let mut memory = zeros(
-        "training",
-        memory_len(network, &options).map_err(Error::core("training"))?,
-    )?;
-    let mut trainer =
-        Trainer::new(network, options, &mut memory).map_err(Error::core("training"))?;
-    let (mut parameters, mut at) = match from {
-        None => (plan.initial_parameters(), Position::default()),
-        Some(from) => {
-            network
-                .check_parameters(&from.parameters)
-                .map_err(Error::core("checkpoint"))?;
-            trainer
-                .restore(&from.state, from.steps, from.powers)
-                .map_err(Error::core("checkpoint"))?;
-            (from.parameters, from.at)
+    let mut epochs = Vec::new();
+    for stage in plan.stages().iter().skip(first) {
+        let mut run = StageRun::new(plan, stage, data, digest, parameters, from.take())?;
+        let mut memory = zeros("training", run.memory_len()?)?;
+        let finished = run.train(executor, &mut memory, watcher, &mut epochs)?;
+        parameters = run.model;
+        if !finished {
+            return Ok(Outcome {
+                parameters,
+                epochs,
+                stopped: true,
+            });
         }
-    };
-    let mut validation = Validation::new(plan, data.validation.as_ref())?;
-    let mut feed = Feed::new(plan, &data.train, batch)?;
-    let mut outcome = Outcome {
-        parameters: Vec::new(),
-        epochs: Vec::new(),
-        stopped: false,
-    };
-    let (train, epochs) = (&data.train, recipe.training.epochs);
-    while at.epoch < epochs {
-        feed.start_epoch(at.epoch, recipe.training.shuffle);
-        let (mut trained, mut spent) = (0, Duration::ZERO);
-        while at.sample < train.len() {
-            if watcher.stop() {
-                watcher.checkpoint(&Checkpoint::of(plan, digest, at, &trainer, &parameters))?;
-                return Ok(Outcome {
-                    parameters,
-                    stopped: true,
-                    ..outcome
-                });
-            }
-            let start = Instant::now();
-            let samples = batch.min(train.len() - at.sample);
-            let (input, target) = feed.batch(executor, at.sample, samples);
-            let number = trainer.steps() + 1;
-            let step = trainer.step(executor, &mut parameters, input, target);
-            let loss = step.map_err(|source| diverged(source, at.epoch, number))?;
-            at.loss += loss * samples as f64;
-            at.sample += samples;
-            trained += samples;
-            spent += start.elapsed();
-            watcher.step(at.epoch + 1, at.sample);
-        }
-        let epoch = Epoch {
-            number: at.epoch + 1,
-            loss: at.loss / train.len() as f64,
-            validation: validation.loss(executor, &parameters)?,
-            samples_per_second: trained as f64 / spent.as_secs_f64(),
-        };
-        at = Position {
-            epoch: epoch.number,
-            ..Position::default()
-        };
-        watcher.checkpoint(&Checkpoint::of(plan, digest, at, &trainer, &parameters))?;
-        watcher.epoch(&epoch)?;
-        outcome.epochs.push(epoch);
     }
     Ok(Outcome {
         parameters,
-        ..outcome
+        epochs,
+        stopped: false,
     })
 }
 
-fn diverged(source: CoreError, epoch: u32, step: u64) -> Error {
-    match source {
-        CoreError::NotFinite { .. } => Error::Diverged {
-            epoch: epoch + 1,
-            step,
-            source,
-        },
-        other => Error::Core {
-            place: "training".into(),
-            source: other,
-        },
+/// Checks that every sample has a label that the stage's network has an output for.
+fn check_labels(stage: &Stage<'_>, data: &Data) -> Result<()> {
+    let classes = stage.network().output().len();
+    let sets = [
+        ("training", Some(&data.train)),
+        ("validation", data.validation.as_ref()),
+    ];
+    for (which, samples) in sets {
+        let Some(samples) = samples else { continue };
+        let problem = |given: String| Error::Data {
+            place: format!("{which} data"),
+            expected: format!(
+                "labels from 0 to {}, which the stage \"{}\" learns",
+                classes - 1,
+                stage.name()
+            ),
+            given,
+        };
+        let labels = samples
+            .labels()
+            .ok_or_else(|| problem("none came".into()))?;
+        if let Some(index) = labels
+            .iter()
+            .position(|label| usize::from(*label) >= classes)
+        {
+            return Err(problem(format!("sample {index} has {}", labels[index])));
+        }
     }
+    Ok(())
+}
+
+/// A loss that is so many times that of the first step has exploded.
+const EXPLOSION: f64 = 1e6;
+
+/// A stage at work.
+struct StageRun<'a> {
+    plan: &'a Plan<'a>,
+    stage: &'a Stage<'a>,
+    digest: u32,
+    train: Set<'a>,
+    validation: Option<Set<'a>>,
+    batch: usize,
+    /// The whole network's parameters.
+    model: Vec<f32>,
+    /// The stage's: those of its layers, and then its decoder's.
+    own: Vec<f32>,
+    at: Position,
+    best: Option<Best>,
+    from: Option<Checkpoint>,
+}
+
+impl<'a> StageRun<'a> {
+    fn new(
+        plan: &'a Plan<'a>,
+        stage: &'a Stage<'a>,
+        data: &'a Data,
+        digest: u32,
+        model: Vec<f32>,
+        from: Option<Checkpoint>,
+    ) -> Result<Self> {
+        let decoder = match &from {
+            None => stage.initial_decoder(),
+            Some(from) => from.decoder.clone(),
+        };
+        let mut own = model[stage.parameters()].to_vec();
+        own.extend(decoder);
+        stage
+            .network()
+            .check_parameters(&own)
+            .map_err(Error::core("checkpoint"))?;
+        let at = Position {
+            stage: stage.index(),
+            ..Position::default()
+        };
+        Ok(Self {
+            plan,
+            stage,
+            digest,
+            train: Set::train(data),
+            validation: Set::validation(data),
+            // No step has more samples than there are.
+            batch: stage.training().batch_size.min(data.train.len()),
+            model,
+            own,
+            at: from.as_ref().map_or(at, |from| from.at),
+            best: from.as_ref().and_then(|from| from.best.clone()),
+            from,
+        })
+    }
+
+    fn options(&self) -> Options<'a> {
+        Options {
+            mode: Mode::Accumulate { batch: self.batch },
+            ..self.stage.options()
+        }
+    }
+
+    fn memory_len(&self) -> Result<usize> {
+        memory_len(self.stage.network(), &self.options()).map_err(Error::core("training"))
+    }
+
+    /// Trains to the end: true; or until the watcher stops it: false.
+    fn train(
+        &mut self,
+        executor: &impl Executor,
+        memory: &mut [f32],
+        watcher: &mut impl Watcher,
+        epochs: &mut Vec<Epoch>,
+    ) -> Result<bool> {
+        let (stage, training, plan) = (self.stage, self.stage.training(), self.plan);
+        let network: &Network<'a> = stage.network();
+        let trainer = Trainer::new(network, self.options(), memory);
+        let mut trainer = trainer.map_err(Error::core("training"))?;
+        if let Some(from) = self.from.take() {
+            trainer
+                .restore(&from.state, from.steps, from.powers)
+                .map_err(Error::core("checkpoint"))?;
+        }
+        let mut feed = Feed::new(plan, stage, self.train, self.batch)?;
+        let judge = self.validation.map(|set| Judge::new(plan, stage, set));
+        let mut judge = judge.transpose()?;
+        let mut probe = Judge::new(plan, stage, self.train)?;
+        let mut order = Vec::new();
+        let (samples, before) = (self.train.inputs.len(), epochs_before(plan, stage));
+        let (mut ended, mut confusion, mut first_loss) = (Ended::Finished, None, None);
+        let steps = training.steps.unwrap_or(u64::MAX);
+        while self.at.epoch < training.epochs && trainer.steps() < steps {
+            let epoch = before + self.at.epoch;
+            order.clear();
+            order.extend(0..samples as u32);
+            if training.shuffle {
+                Random::new(stage.seed(), Purpose::Shuffle).shuffle(epoch, &mut order);
+            }
+            let rate = stage.learning_rate(self.at.epoch);
+            // A schedule may end at zero, with an epoch that changes nothing.
+            trainer
+                .set_learning_rate(rate.max(f64::from(f32::MIN_POSITIVE)))
+                .map_err(Error::core("training"))?;
+            let (mut trained, mut spent, begun) = (0, Duration::ZERO, Instant::now());
+            while self.at.sample < samples && trainer.steps() < steps {
+                if watcher.stop() {
+                    watcher.checkpoint(&self.checkpoint(&trainer))?;
+                    self.write_back();
+                    return Ok(false);
+                }
+                if watcher.wants_checkpoint() {
+                    watcher.checkpoint(&self.checkpoint(&trainer))?;
+                }
+                let start = Instant::now();
+                let count = self.batch.min(samples - self.at.sample);
+                let indices = &order[self.at.sample..self.at.sample + count];
+                let Batch { input, target } = feed.batch(executor, &self.model, epoch, indices)?;
+                let number = trainer.steps() + 1;
+                let loss = trainer
+                    .step(executor, &mut self.own, input, target)
+                    .map_err(|source| self.diverged(number, source, rate))?;
+                if loss > EXPLOSION * *first_loss.get_or_insert(loss) {
+                    return Err(self.exploded(executor, number, loss, input, rate));
+                }
+                self.at.loss += loss * count as f64;
+                self.at.penalty += trainer.penalty() * count as f64;
+                let middle = (self.at.sample..self.at.sample + count).contains(&(samples / 2));
+                self.at.sample += count;
+                trained += count;
+                spent += start.elapsed();
+                watcher.step(stage.index(), self.at.epoch + 1, self.at.sample);
+                if self.at.epoch == 0 && middle {
+                    self.warn(executor, &mut probe, number, watcher)?;
+                }
+            }
+            let judgement = judge
+                .as_mut()
+                .map(|judge| judge.judge(executor, &self.model, &self.own))
+                .transpose()?;
+            self.warn(executor, &mut probe, trainer.steps(), watcher)?;
+            let seen = self.at.sample.max(1) as f64;
+            let finished = Epoch {
+                stage: stage.index(),
+                number: self.at.epoch + 1,
+                loss: self.at.loss / seen,
+                penalty: self.at.penalty / seen,
+                validation: judgement.as_ref().map(|judgement| judgement.loss),
+                accuracy: judgement
+                    .as_ref()
+                    .and_then(|judgement| Some(judgement.confusion.as_ref()?.accuracy())),
+                samples_per_second: trained as f64 / spent.as_secs_f64().max(1e-9),
+                seconds: begun.elapsed().as_secs_f64(),
+                learning_rate: rate,
+            };
+            confusion = judgement.and_then(|judgement| judgement.confusion);
+            let whole = self.at.sample == samples;
+            if whole {
+                self.at = Position {
+                    stage: self.at.stage,
+                    epoch: finished.number,
+                    ..Position::default()
+                };
+            }
+            let patience = self.improve(&finished);
+            watcher.checkpoint(&self.checkpoint(&trainer))?;
+            watcher.epoch(&finished)?;
+            epochs.push(finished);
+            if patience {
+                ended = Ended::EarlyStopping;
+                break;
+            }
+        }
+        let best = self.best.take();
+        if let Some(best) = &best {
+            self.own.copy_from_slice(&best.parameters);
+            if let Some(judge) = judge.as_mut().filter(|_| stage.has_labels()) {
+                confusion = judge.judge(executor, &self.model, &self.own)?.confusion;
+            }
+        }
+        self.write_back();
+        watcher.stage_end(&StageEnd {
+            stage: stage.index(),
+            ended,
+            best: best.map(|best| best.epoch),
+            confusion,
+        })?;
+        Ok(true)
+    }
+
+    /// Keeps the best epoch, where the recipe wants it; whether the stage's patience is over.
+    fn improve(&mut self, epoch: &Epoch) -> bool {
+        let Some(stopping) = self.stage.training().early_stopping else {
+            return false;
+        };
+        let loss = epoch.validation.unwrap_or(epoch.loss + epoch.penalty);
+        let best = self.best.as_ref();
+        if best.is_none_or(|best| loss < best.loss - stopping.min_delta) {
+            self.best = Some(Best {
+                epoch: epoch.number,
+                loss,
+                parameters: self.own.clone(),
+            });
+        }
+        let since = self
+            .best
+            .as_ref()
+            .map_or(0, |best| epoch.number - best.epoch);
+        since >= stopping.patience
+    }
+
+    /// Tells the watcher where output or code has become constant.
+    fn warn(
+        &self,
+        executor: &impl Executor,
+        probe: &mut Judge<'_>,
+        step: u64,
+        watcher: &mut impl Watcher,
+    ) -> Result<()> {
+        match probe.constant(executor, &self.model, &self.own)? {
+            None => Ok(()),
+            Some(constant) => watcher.warn(&Warning {
+                stage: self.stage.name().into(),
+                epoch: self.at.epoch + 1,
+                step,
+                constant,
+            }),
+        }
+    }
+
+    fn write_back(&mut self) {
+        let range = self.stage.parameters();
+        let (layers, _) = self.own.split_at(range.len());
+        self.model[range].copy_from_slice(layers);
+    }
+
+    fn checkpoint(&self, trainer: &Trainer<'_>) -> Checkpoint {
+        let (state, steps, powers) = trainer.state();
+        let range = self.stage.parameters();
+        let (layers, decoder) = self.own.split_at(range.len());
+        let mut parameters = self.model.clone();
+        parameters[range].copy_from_slice(layers);
+        Checkpoint {
+            recipe_digest: checkpoint::digest(self.plan.recipe()),
+            data_digest: self.digest,
+            at: self.at,
+            steps,
+            powers,
+            parameters,
+            decoder: decoder.to_vec(),
+            state: state.to_vec(),
+            best: self.best.clone(),
+        }
+    }
+
+    fn diverged(&self, step: u64, source: CoreError, rate: f64) -> Error {
+        let network = self.stage.network();
+        let problem = match source {
+            CoreError::NotFinite { what, index } => {
+                let layer = network
+                    .steps()
+                    .find(|step| what == CoreError::PARAMETER && step.parameters.contains(&index));
+                let layer = layer.or_else(|| {
+                    let layer = what == CoreError::LAYER;
+                    network.steps().nth(index).filter(|_| layer)
+                });
+                match layer {
+                    Some(layer) => format!(
+                        "expected finite numbers, but layer \"{}\" had infinity or NaN first ({what} {index})",
+                        layer.layer.name
+                    ),
+                    None => format!("expected finite numbers, but {source}"),
+                }
+            }
+            other => return Error::core("training")(other),
+        };
+        self.stray(step, problem, rate)
+    }
+
+    /// The error of a loss beyond all bounds: with the first layer whose outputs are large for its inputs.
+    fn exploded(
+        &self,
+        executor: &impl Executor,
+        step: u64,
+        loss: f64,
+        input: &[f32],
+        rate: f64,
+    ) -> Error {
+        let network = self.stage.network();
+        let largest = |values: &[f32]| values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let samples = input.len() / network.input().len();
+        let mut worst = (0.0, "");
+        let mut before = largest(input).max(1.0);
+        for layer in network.steps().filter(|step| !step.parameters.is_empty()) {
+            let range = 0..layer.index + 1;
+            let workspace = inference::workspace_len(network, range.clone(), samples);
+            let mut workspace = vec![0.0; workspace];
+            let mut output = vec![0.0; samples * layer.output.len()];
+            let inference = Inference {
+                executor,
+                network,
+                parameters: &self.own,
+                math: self.stage.options().math,
+            };
+            let run = inference.run(range, input, &mut output, &mut workspace);
+            let most = run.map_or(f32::INFINITY, |()| largest(&output));
+            if most / before > worst.0 {
+                worst = (most / before, layer.layer.name);
+            }
+            before = most.max(1.0);
+        }
+        let problem = format!(
+            "expected a loss that falls, but it has grown to {loss:.3e}, most of all in layer \"{}\"",
+            worst.1
+        );
+        self.stray(step, problem, rate)
+    }
+
+    fn stray(&self, step: u64, problem: String, rate: f64) -> Error {
+        Error::Diverged {
+            stage: self.stage.name().into(),
+            epoch: self.at.epoch + 1,
+            step,
+            problem,
+            rate: rate / 10.0,
+        }
+    }
+}
+
+/// The epochs of the stages before, so that no two epochs draw the same numbers.
+fn epochs_before(plan: &Plan<'_>, stage: &Stage<'_>) -> u32 {
+    let before = plan.stages().iter().take(stage.index());
+    before.fold(0, |sum: u32, stage| {
+        sum.saturating_add(stage.training().epochs)
+    })
 }
 
 /// Memory for numbers, or an error where the system has not so much.
@@ -194,217 +568,8 @@ pub(crate) fn zeros(what: &'static str, elements: usize) -> Result<Vec<f32>> {
     Ok(memory)
 }
 
-/// Lays out batches: the samples in the epoch's order, and what noise makes of them.
-struct Feed<'a> {
-    noise: Option<&'a Noise>,
-    seed: u64,
-    epoch: u32,
-    train: &'a Samples,
-    order: Vec<u32>,
-    target: Vec<f32>,
-    input: Vec<f32>,
-}
-
-impl<'a> Feed<'a> {
-    fn new(plan: &'a Plan<'_>, train: &'a Samples, batch: usize) -> Result<Self> {
-        let elements = batch * train.sample_len();
-        let (noise, seed) = (plan.noise(), plan.recipe().seed);
-        let input = if noise.is_some() { elements } else { 0 };
-        let (target, input) = (zeros("batch", elements)?, zeros("batch", input)?);
-        Ok(Self {
-            noise,
-            seed,
-            epoch: 0,
-            train,
-            order: Vec::new(),
-            target,
-            input,
-        })
-    }
-
-    fn start_epoch(&mut self, epoch: u32, shuffle: bool) {
-        self.epoch = epoch;
-        self.order.clear();
-        self.order.extend(0..self.train.len() as u32);
-        if shuffle {
-            Random::new(self.seed, Purpose::Shuffle).shuffle(epoch, &mut self.order);
-        }
-    }
-
-    /// Inputs and targets of the `samples` samples from the place `first` of the epoch on.
-    fn batch(
-        &mut self,
-        executor: &impl Executor,
-        first: usize,
-        samples: usize,
-    ) -> (&[f32], &[f32]) {
-        let len = self.train.sample_len();
-        let order = &self.order[first..first + samples];
-        let target = &mut self.target[..samples * len];
-        for (to, index) in target.chunks_exact_mut(len).zip(order) {
-            to.copy_from_slice(&self.train.values()[*index as usize * len..][..len]);
-        }
-        let Some(noise) = self.noise else {
-            return (target, target);
-        };
-        let noisy = &mut self.input[..samples * len];
-        executor.execute(Corrupt {
-            noise,
-            seed: self.seed,
-            epoch: self.epoch,
-            indices: order,
-            len,
-            clean: target,
-            noisy,
-        });
-        (noisy, target)
-    }
-}
-
-/// Corrupts a batch of samples.
-pub(crate) struct Corrupt<'a> {
-    pub(crate) noise: &'a Noise,
-    pub(crate) seed: u64,
-    pub(crate) epoch: u32,
-    /// The samples' indices within their set.
-    pub(crate) indices: &'a [u32],
-    /// Numbers of a sample.
-    pub(crate) len: usize,
-    /// `[sample][element]`.
-    pub(crate) clean: &'a [f32],
-    /// `[sample][element]`.
-    pub(crate) noisy: &'a mut [f32],
-}
-
-impl Task for Corrupt<'_> {
-    fn units(&self) -> usize {
-        self.indices.len()
-    }
-
-    fn operations(&self) -> usize {
-        // A normal number takes a logarithm, a root, and half of a sine and a cosine.
-        self.clean.len() * 60
-    }
-
-    fn split(self, units: usize) -> (Self, Self) {
-        let units = units.min(self.indices.len());
-        let (indices, other_indices) = self.indices.split_at(units);
-        let (clean, other_clean) = self.clean.split_at(units * self.len);
-        let (noisy, other_noisy) = self.noisy.split_at_mut(units * self.len);
-        (
-            Self {
-                indices,
-                clean,
-                noisy,
-                ..self
-            },
-            Self {
-                indices: other_indices,
-                clean: other_clean,
-                noisy: other_noisy,
-                ..self
-            },
-        )
-    }
-
-    #[inline(always)]
-    fn run<M: Machine, V: Vectors, const ROWS: usize>(self) {
-        let samples = self
-            .clean
-            .chunks_exact(self.len)
-            .zip(self.noisy.chunks_exact_mut(self.len));
-        for (index, (clean, noisy)) in self.indices.iter().zip(samples) {
-            self.noise
-                .apply(self.seed, self.epoch, *index, clean, noisy, M::sqrt);
-        }
-    }
-}
-
-/// Samples that a run is judged by. Where the recipe has noise, they are corrupted once, in the same way for every epoch.
-struct Validation<'a> {
-    plan: &'a Plan<'a>,
-    samples: Option<&'a Samples>,
-    inputs: Vec<f32>,
-    outputs: Vec<f32>,
-    workspace: Vec<f32>,
-    losses: Vec<f32>,
-}
-
 /// Samples that inference takes at once on a desktop: enough for wide kernels, and little memory.
 pub(crate) const INFERENCE_BATCH: usize = 64;
 
 /// The epoch whose noise corrupts what a run is judged by: no run gets so far.
 pub(crate) const VALIDATION_EPOCH: u32 = u32::MAX;
-
-impl<'a> Validation<'a> {
-    fn new(plan: &'a Plan<'a>, samples: Option<&'a Samples>) -> Result<Self> {
-        let network = plan.network();
-        let batch = samples.map_or(0, |samples| samples.len().min(INFERENCE_BATCH));
-        let elements = batch * network.output().len();
-        let inputs = if plan.noise().is_some() { elements } else { 0 };
-        Ok(Self {
-            plan,
-            samples,
-            inputs: zeros("validation", inputs)?,
-            outputs: zeros("validation", elements)?,
-            workspace: zeros(
-                "validation",
-                inference::workspace_len(network, 0..network.layers().len(), batch),
-            )?,
-            losses: zeros("validation", batch)?,
-        })
-    }
-
-    fn loss(&mut self, executor: &impl Executor, parameters: &[f32]) -> Result<Option<f64>> {
-        let Some(samples) = self.samples.filter(|samples| !samples.is_empty()) else {
-            return Ok(None);
-        };
-        let (network, len) = (self.plan.network(), samples.sample_len());
-        let mut sum = 0.0;
-        for (block, clean) in samples.values().chunks(INFERENCE_BATCH * len).enumerate() {
-            let first = (block * INFERENCE_BATCH) as u32;
-            let indices: Vec<u32> = (first..first + (clean.len() / len) as u32).collect();
-            let input = match self.plan.noise() {
-                None => clean,
-                Some(noise) => {
-                    let noisy = &mut self.inputs[..clean.len()];
-                    let (seed, epoch) = (self.plan.recipe().seed, VALIDATION_EPOCH);
-                    executor.execute(Corrupt {
-                        noise,
-                        seed,
-                        epoch,
-                        indices: &indices,
-                        len,
-                        clean,
-                        noisy,
-                    });
-                    &*noisy
-                }
-            };
-            let (output, losses) = (
-                &mut self.outputs[..clean.len()],
-                &mut self.losses[..indices.len()],
-            );
-            let (math, layers) = (self.plan.options().math, 0..network.layers().len());
-            Inference {
-                executor,
-                network,
-                parameters,
-                math,
-            }
-            .run(layers, input, output, &mut self.workspace)
-            .map_err(Error::core("validation"))?;
-            executor.execute(Evaluate {
-                loss: self.plan.options().loss,
-                last: network.last_activation(),
-                output,
-                target: clean,
-                gradient: &mut [],
-                losses: &mut *losses,
-                outputs: len,
-            });
-            sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        }
-        Ok(Some(sum / samples.len() as f64))
-    }
-}

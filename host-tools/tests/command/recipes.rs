@@ -289,14 +289,16 @@ fn settings_out_of_their_range_are_refused() {
 }
 
 #[test]
-fn a_recipe_without_a_code_takes_the_first_of_the_narrowest_layers_before_the_last() {
+fn a_recipe_without_a_code_takes_the_layer_in_the_middle() {
     let place = Workplace::new();
     place.write("samples.npy", reals(&[10, 6], &ramp(60)));
     let dense = |units: u32| format!("{{ type = \"dense\", units = {units} }},\n");
-    let cases: [(&[u32], usize); 5] = [
+    // Where two are in the middle, the narrower, and of two as narrow the first.
+    let cases: [(&[u32], usize); 6] = [
+        (&[5, 3, 2, 2, 3, 6], 2),
         (&[5, 2, 3, 2, 6], 1),
         (&[9, 6], 0),
-        (&[6, 8, 7, 6], 0),
+        (&[6, 8, 7, 6], 1),
         (&[8, 7, 6], 1),
         (&[6], 0),
     ];

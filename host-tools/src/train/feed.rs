@@ -1,0 +1,230 @@
+//! What a stage is fed: samples in the epoch's order, through the layers that do not learn, and what noise makes of them.
+
+use narrows_core::inference::{self, Inference};
+use narrows_core::kernels::{Executor, Machine, Task, Vectors};
+use narrows_core::network::Network;
+use narrows_core::noise::Noise;
+
+use super::zeros;
+use crate::data::{Data, Samples};
+use crate::error::{Error, Result};
+use crate::recipe::{Plan, Stage};
+
+/// Samples, and what the network is to answer to each where that is not the sample itself or its label.
+#[derive(Clone, Copy)]
+pub(super) struct Set<'a> {
+    pub(super) inputs: &'a Samples,
+    pub(super) targets: Option<&'a Samples>,
+}
+
+impl<'a> Set<'a> {
+    pub(super) fn train(data: &'a Data) -> Self {
+        Self {
+            inputs: &data.train,
+            targets: None,
+        }
+    }
+
+    pub(super) fn validation(data: &'a Data) -> Option<Self> {
+        let inputs = data
+            .validation
+            .as_ref()
+            .filter(|samples| !samples.is_empty())?;
+        Some(Self {
+            inputs,
+            targets: None,
+        })
+    }
+}
+
+/// Lays out batches.
+pub(super) struct Feed<'a> {
+    stage: &'a Stage<'a>,
+    whole: &'a Network<'a>,
+    set: Set<'a>,
+    /// What the frozen layers are given.
+    raw: Vec<f32>,
+    workspace: Vec<f32>,
+    /// What comes into the stage, before the noise.
+    clean: Vec<f32>,
+    noisy: Vec<f32>,
+    /// What the stage is to answer, where that is another thing.
+    target: Vec<f32>,
+}
+
+/// A batch as a stage takes it.
+#[derive(Clone, Copy)]
+pub(super) struct Batch<'b> {
+    pub(super) input: &'b [f32],
+    pub(super) target: &'b [f32],
+}
+
+impl<'a> Feed<'a> {
+    /// For batches of at most `batch` samples of `set`.
+    pub(super) fn new(
+        plan: &'a Plan<'_>,
+        stage: &'a Stage<'a>,
+        set: Set<'a>,
+        batch: usize,
+    ) -> Result<Self> {
+        let (whole, network, frozen) = (plan.network(), stage.network(), 0..stage.layers().start);
+        let of = |wanted: bool, elements: usize| if wanted { batch * elements } else { 0 };
+        let other = stage.has_labels() || set.targets.is_some();
+        let input = network.input().len();
+        Ok(Self {
+            stage,
+            whole,
+            set,
+            raw: zeros("batch", of(!frozen.is_empty(), whole.input().len()))?,
+            workspace: zeros("batch", inference::workspace_len(whole, frozen, batch))?,
+            clean: zeros("batch", of(true, input))?,
+            noisy: zeros("batch", of(stage.noise().is_some(), input))?,
+            target: zeros("batch", of(other, network.output().len()))?,
+        })
+    }
+
+    /// The labels of the samples with these indices; none where the stage learns none.
+    pub(super) fn labels(&self, indices: &[u32]) -> Vec<u8> {
+        let labels = self.set.inputs.labels().filter(|_| self.stage.has_labels());
+        let label = |labels: &[u8]| {
+            indices
+                .iter()
+                .map(|index| labels[*index as usize])
+                .collect()
+        };
+        labels.map_or_else(Vec::new, label)
+    }
+
+    /// The samples with these indices, as they are in the epoch `epoch`; `parameters` are the whole network's.
+    pub(super) fn batch(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &[f32],
+        epoch: u32,
+        indices: &[u32],
+    ) -> Result<Batch<'_>> {
+        let (stage, network) = (self.stage, self.stage.network());
+        let (input_len, output_len) = (network.input().len(), network.output().len());
+        let frozen = 0..stage.layers().start;
+        let labels = self.labels(indices);
+        let clean = &mut self.clean[..indices.len() * input_len];
+        if frozen.is_empty() {
+            read(self.set.inputs, indices, clean)?;
+        } else {
+            let raw = &mut self.raw[..indices.len() * self.whole.input().len()];
+            read(self.set.inputs, indices, raw)?;
+            Inference {
+                executor,
+                network: self.whole,
+                parameters,
+                math: stage.options().math,
+            }
+            .run(frozen.clone(), raw, clean, &mut self.workspace)
+            .map_err(Error::core("training"))?;
+        }
+        let clean: &[f32] = clean;
+        let target = &mut self.target;
+        let target: &[f32] = if stage.has_labels() {
+            let target = &mut target[..indices.len() * output_len];
+            target.fill(0.0);
+            for (row, label) in target.chunks_exact_mut(output_len).zip(labels) {
+                row[usize::from(label)] = 1.0;
+            }
+            target
+        } else if let Some(targets) = self.set.targets.filter(|_| frozen.is_empty()) {
+            let target = &mut target[..indices.len() * output_len];
+            read(targets, indices, target)?;
+            target
+        } else {
+            clean
+        };
+        let Some(noise) = stage.noise() else {
+            return Ok(Batch {
+                input: clean,
+                target,
+            });
+        };
+        let noisy = &mut self.noisy[..indices.len() * input_len];
+        executor.execute(Corrupt {
+            noise,
+            seed: stage.seed(),
+            epoch,
+            indices,
+            len: input_len,
+            clean,
+            noisy: &mut *noisy,
+        });
+        Ok(Batch {
+            input: noisy,
+            target,
+        })
+    }
+}
+
+/// Copies samples.
+fn read(samples: &Samples, indices: &[u32], out: &mut [f32]) -> Result<()> {
+    let rows = out.chunks_exact_mut(samples.sample_len());
+    for (row, index) in rows.zip(indices) {
+        samples.read(*index as usize, row)?;
+    }
+    Ok(())
+}
+
+/// Corrupts a batch of samples.
+pub(crate) struct Corrupt<'a> {
+    pub(crate) noise: &'a Noise,
+    pub(crate) seed: u64,
+    pub(crate) epoch: u32,
+    /// The samples' indices within their set.
+    pub(crate) indices: &'a [u32],
+    /// Numbers of a sample.
+    pub(crate) len: usize,
+    /// `[sample][element]`.
+    pub(crate) clean: &'a [f32],
+    /// `[sample][element]`.
+    pub(crate) noisy: &'a mut [f32],
+}
+
+impl Task for Corrupt<'_> {
+    fn units(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn operations(&self) -> usize {
+        // A normal number takes a logarithm, a root, and half of a sine and a cosine.
+        self.clean.len() * 60
+    }
+
+    fn split(self, units: usize) -> (Self, Self) {
+        let units = units.min(self.indices.len());
+        let (indices, other_indices) = self.indices.split_at(units);
+        let (clean, other_clean) = self.clean.split_at(units * self.len);
+        let (noisy, other_noisy) = self.noisy.split_at_mut(units * self.len);
+        (
+            Self {
+                indices,
+                clean,
+                noisy,
+                ..self
+            },
+            Self {
+                indices: other_indices,
+                clean: other_clean,
+                noisy: other_noisy,
+                ..self
+            },
+        )
+    }
+
+    #[inline(always)]
+    fn run<M: Machine, V: Vectors, const ROWS: usize>(self) {
+        let samples = self
+            .clean
+            .chunks_exact(self.len)
+            .zip(self.noisy.chunks_exact_mut(self.len));
+        for (index, (clean, noisy)) in self.indices.iter().zip(samples) {
+            self.noise
+                .apply(self.seed, self.epoch, *index, clean, noisy, M::sqrt);
+        }
+    }
+}
