@@ -99,7 +99,7 @@ impl Arguments {
             &executor,
             &plan,
             &outcome.parameters,
-            data.train.digest(),
+            data.train.digest()?,
             &model,
         )?;
         blob.save()?;

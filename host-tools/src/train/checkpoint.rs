@@ -131,7 +131,7 @@ impl Checkpoint {
                 digest(plan.recipe())
             )));
         }
-        let given = data.train.digest();
+        let given = data.train.digest()?;
         if checkpoint.data_digest != given {
             let expected = checkpoint.data_digest;
             return Err(unusable(format!(

@@ -96,7 +96,6 @@ pub fn run(
     let (recipe, network) = (plan.recipe(), plan.network());
     // No step has more samples than there are.
     let batch = recipe.training.batch_size.min(data.train.len());
-    let digest = data.train.digest();
     let mut options = *plan.options();
     options.mode = Mode::Accumulate { batch };
     let mut memory = zeros(
@@ -130,7 +129,13 @@ pub fn run(
         let (mut trained, mut spent) = (0, Duration::ZERO);
         while at.sample < train.len() {
             if watcher.stop() {
-                watcher.checkpoint(&Checkpoint::of(plan, digest, at, &trainer, &parameters))?;
+                watcher.checkpoint(&Checkpoint::of(
+                    plan,
+                    data.train.digest()?,
+                    at,
+                    &trainer,
+                    &parameters,
+                ))?;
                 return Ok(Outcome {
                     parameters,
                     stopped: true,
@@ -139,7 +144,7 @@ pub fn run(
             }
             let start = Instant::now();
             let samples = batch.min(train.len() - at.sample);
-            let (input, target) = feed.batch(executor, at.sample, samples);
+            let (input, target) = feed.batch(executor, at.sample, samples)?;
             let number = trainer.steps() + 1;
             let step = trainer.step(executor, &mut parameters, input, target);
             let loss = step.map_err(|source| diverged(source, at.epoch, number))?;
@@ -159,7 +164,13 @@ pub fn run(
             epoch: epoch.number,
             ..Position::default()
         };
-        watcher.checkpoint(&Checkpoint::of(plan, digest, at, &trainer, &parameters))?;
+        watcher.checkpoint(&Checkpoint::of(
+            plan,
+            data.train.digest()?,
+            at,
+            &trainer,
+            &parameters,
+        ))?;
         watcher.epoch(&epoch)?;
         outcome.epochs.push(epoch);
     }
@@ -237,15 +248,15 @@ impl<'a> Feed<'a> {
         executor: &impl Executor,
         first: usize,
         samples: usize,
-    ) -> (&[f32], &[f32]) {
+    ) -> Result<(&[f32], &[f32])> {
         let len = self.train.sample_len();
         let order = &self.order[first..first + samples];
         let target = &mut self.target[..samples * len];
         for (to, index) in target.chunks_exact_mut(len).zip(order) {
-            to.copy_from_slice(&self.train.values()[*index as usize * len..][..len]);
+            self.train.read(*index as usize, to)?;
         }
         let Some(noise) = self.noise else {
-            return (target, target);
+            return Ok((target, target));
         };
         let noisy = &mut self.input[..samples * len];
         executor.execute(Corrupt {
@@ -257,7 +268,7 @@ impl<'a> Feed<'a> {
             clean: target,
             noisy,
         });
-        (noisy, target)
+        Ok((noisy, target))
     }
 }
 
@@ -361,8 +372,8 @@ impl<'a> Validation<'a> {
         };
         let (network, len) = (self.plan.network(), samples.sample_len());
         let mut sum = 0.0;
-        for (block, clean) in samples.values().chunks(INFERENCE_BATCH * len).enumerate() {
-            let first = (block * INFERENCE_BATCH) as u32;
+        samples.for_each_block(INFERENCE_BATCH, |first, clean| {
+            let first = first as u32;
             let indices: Vec<u32> = (first..first + (clean.len() / len) as u32).collect();
             let input = match self.plan.noise() {
                 None => clean,
@@ -404,7 +415,8 @@ impl<'a> Validation<'a> {
                 outputs: len,
             });
             sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        }
+            Ok(())
+        })?;
         Ok(Some(sum / samples.len() as f64))
     }
 }
