@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::model::{self, Part};
+use crate::train::INFERENCE_BATCH;
 
 /// How many samples of each label were given each answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,11 +46,14 @@ impl Confusion {
         {
             return Err(problem(format!("sample {at} has {}", labels[at])));
         }
-        let answers = model::run(executor, model, Part::Reconstruct, samples.values())?;
         let mut confusion = Self::new(classes);
-        for (label, answer) in labels.iter().zip(answers.chunks_exact(classes)) {
-            confusion.add(*label, answer);
-        }
+        samples.for_each_block(INFERENCE_BATCH, |first, inputs| {
+            let answers = model::run(executor, model, Part::Reconstruct, inputs)?;
+            for (label, answer) in labels[first..].iter().zip(answers.chunks_exact(classes)) {
+                confusion.add(*label, answer);
+            }
+            Ok(())
+        })?;
         Ok(confusion)
     }
 

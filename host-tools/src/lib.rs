@@ -27,8 +27,8 @@
 //! let outcome = train::run(&executor, &plan, &data, None, &mut ())?;
 //! assert!(outcome.epochs[0].loss < 0.2);
 //!
-//! let blob = model::Blob::export(&executor, &plan, &outcome.parameters, data.train.digest(), "vanilla.narrows".as_ref())?;
-//! let codes = model::run(&executor, &blob.model()?, model::Part::Encode, data.train.values())?;
+//! let blob = model::Blob::export(&executor, &plan, &outcome.parameters, data.train.digest()?, "vanilla.narrows".as_ref())?;
+//! let codes = model::run(&executor, &blob.model()?, model::Part::Encode, &data.train.to_vec()?)?;
 //! assert_eq!(codes.len(), 500 * 64);
 //! # Ok(())
 //! # }

@@ -27,7 +27,9 @@ fn emulator() -> Device<Emulator> {
 fn pictures(plan: &Plan<'_>, count: usize) -> Vec<f32> {
     let raw = bundled::load(plan.recipe().data.bundled).unwrap();
     let data = raw.training_data(plan, "bundled").unwrap();
-    data.validation.unwrap().values()[..count * PIXELS].to_vec()
+    let mut pictures = vec![0.0; count * PIXELS];
+    data.validation.unwrap().read(0, &mut pictures).unwrap();
+    pictures
 }
 
 fn blob(executor: &Desktop, plan: &Plan<'_>, parameters: &[f32]) -> Blob {

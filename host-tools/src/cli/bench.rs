@@ -115,7 +115,7 @@ impl Training {
         };
         let train = raw.training_data(&plan, &place)?.train;
         let shape = [train.len() as u64, train.sample_len() as u64];
-        numpy::write(file, &shape, train.values())
+        numpy::write(file, &shape, &train.to_vec()?)
     }
 
     fn measure(

@@ -76,7 +76,7 @@ impl Arguments {
             &executor,
             &plan,
             &outcome.parameters,
-            data.train.digest(),
+            data.train.digest()?,
             &path,
         )?;
         blob.save()?;
@@ -137,20 +137,21 @@ impl Arguments {
             test.len()
         ))?;
 
+        let originals = test.to_vec()?;
         let png = self.out.join("denoising.png");
         let shown = SHOWN.min(test.len()) * len;
         debug_assert_eq!(Shape::flat(SIDES[0] * SIDES[1]), model.network.input());
         let row = |name, samples| Row { name, samples };
         let rows = [
-            row("original", &test.values()[..shown]),
+            row("original", &originals[..shown]),
             row("noisy", &noisy[..shown]),
             row("denoised by the device", &answers[..shown]),
         ];
         picture::write(&png, SIDES, &rows)?;
 
         let (before, after) = (
-            Quality::of(&noisy, test.values()),
-            Quality::of(&answers, test.values()),
+            Quality::of(&noisy, &originals),
+            Quality::of(&answers, &originals),
         );
         let instructions = ticks * INSTRUCTIONS_PER_TICK / test.len() as u64;
         let ram = footprint.ram.saturating_sub(memory) + model_ram;

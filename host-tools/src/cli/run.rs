@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use narrows::data::{self, numpy};
+use narrows::data::{self, FINITE, UNTOUCHED, numpy};
 use narrows::error::{Error, Result};
 use narrows::model::{self, Blob, Part};
 use narrows_core::shape::Shape;
@@ -34,17 +34,17 @@ impl Arguments {
         };
         let array = raw.train.or(raw.test).ok_or_else(nothing)?;
         let samples = match part {
-            Part::Decode => array.samples(model.network.code_shape(), None, None)?,
-            _ => array.prepared(model.header.preprocessing).samples(
-                model.network.input(),
-                None,
-                None,
-            )?,
+            Part::Decode => array.samples(model.network.code_shape(), None, UNTOUCHED, None)?,
+            _ => {
+                let preprocessing = model.header.preprocessing;
+                array.samples(model.network.input(), None, preprocessing, None)?
+            }
         };
+        array.check(FINITE, model.header.preprocessing)?;
         if samples.is_empty() {
             return Err(nothing());
         }
-        let answers = model::run(&self.threads.executor()?, &model, part, samples.values())?;
+        let answers = model::run(&self.threads.executor()?, &model, part, &samples.to_vec()?)?;
         let shape = if part == Part::Encode {
             model.network.code_shape()
         } else {

@@ -90,7 +90,6 @@ impl Arguments {
         let mut record = Record::new(
             &plan,
             place,
-            data.train.digest(),
             self.threads.count(),
             executor.vectors().to_string(),
         );
@@ -118,7 +117,7 @@ impl Arguments {
             &executor,
             &plan,
             &outcome.parameters,
-            data.train.digest(),
+            data.train.digest()?,
             &model,
         )?;
         blob.save()?;
@@ -168,6 +167,7 @@ impl Watcher for Keeper<'_> {
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.record.data_digest = checkpoint.data_digest;
         self.console.checkpoint(checkpoint)
     }
 

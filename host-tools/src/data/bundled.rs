@@ -1,6 +1,8 @@
 //! The data that come with the library: enough for a demonstration without a download. Their licences lie beside them in
 //! the folder `data`.
 
+use std::io::Cursor;
+
 use super::{Raw, idx, numpy};
 use crate::error::Result;
 use crate::recipe::Bundled;
@@ -13,7 +15,7 @@ pub fn load(bundled: Bundled) -> Result<Raw> {
     match bundled {
         Bundled::FashionMnist => {
             let read = |name: &str, bytes: &[u8]| {
-                idx::parse(bytes, format!("bundled fashion-mnist, {name}")).map(Some)
+                idx::unpack(bytes, format!("bundled fashion-mnist, {name}")).map(Some)
             };
             Ok(Raw {
                 train: read(
@@ -34,8 +36,8 @@ pub fn load(bundled: Bundled) -> Result<Raw> {
                 )?,
             })
         }
-        Bundled::Ecg => numpy::parse_npz(
-            include_bytes!("../../data/ecg/ecg-mitbih-208.npz"),
+        Bundled::Ecg => numpy::open_npz(
+            Cursor::new(include_bytes!("../../data/ecg/ecg-mitbih-208.npz")),
             "bundled ecg",
         ),
     }

@@ -6,14 +6,18 @@
 //! | NumPy's `.npy` and `.npz` | [`numpy`] |
 //! | what comes with the library | [`bundled`] |
 //!
-//! An [`Array`] is what a file says, checked for counts and finite numbers. [`Array::samples`] prepares it as a recipe
-//! asks: integers are counts and become `(x - offset) * scale`, real numbers are taken as they are, what the network could
-//! not give back is refused, and a recording is cut into windows.
+//! An [`Array`] is what a file says, with its [`Numbers`] where they lie: what is not compressed is never read as a whole.
+//! [`Array::samples`] says how it becomes samples: integers are counts and become `(x - offset) * scale`, real numbers are
+//! taken as they are, and a recording is cut into windows. [`Array::check`] refuses what the network could not give back.
+//! [`Samples`] are read one by one, in any order.
 
 pub mod bundled;
 pub mod idx;
+mod numbers;
 pub mod numpy;
+mod samples;
 
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use narrows_core::blob::Preprocessing;
@@ -21,21 +25,15 @@ use narrows_core::network::Network;
 use narrows_core::shape::Shape;
 
 use crate::error::{Error, Result};
-use crate::{files, recipe};
-
-/// The numbers of an array, in the order of the file.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Numbers {
-    /// Counts of 8 bits.
-    Bytes(Vec<u8>),
-    /// Counts of any other width.
-    Counts(Vec<f32>),
-    /// Finite real numbers.
-    Reals(Vec<f32>),
-}
+use crate::recipe;
+use crate::train::zeros;
+use numbers::Source;
+pub use numbers::{Kind, Numbers};
+pub use samples::Samples;
+use samples::prepare;
 
 /// An array as a file has it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Array {
     /// The file, and the name of the array in it if there are several.
     pub place: String,
@@ -58,14 +56,6 @@ pub struct Raw {
     pub test_labels: Option<Array>,
 }
 
-/// Samples that a network takes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Samples {
-    values: Vec<f32>,
-    sample_len: usize,
-    labels: Option<Vec<u8>>,
-}
-
 /// What a training run works on.
 #[derive(Clone, Debug)]
 pub struct Data {
@@ -83,18 +73,21 @@ pub fn load(path: &Path) -> Result<Raw> {
     if path.is_dir() {
         return idx::load_folder(path);
     }
-    let bytes = files::read(path)?;
+    let source = Source::open(path)?;
     let place = path.display().to_string();
     let whole = |array| Raw {
         train: Some(array),
         ..Raw::default()
     };
-    if numpy::is_npy(&bytes) {
-        numpy::parse(&bytes[..], bytes.len() as u64, place).map(whole)
-    } else if numpy::is_npz(&bytes) {
-        numpy::parse_npz(&bytes, &place)
+    let mut start = Vec::new();
+    let read = source.reader().take(8).read_to_end(&mut start);
+    read.map_err(Error::file(path, "read"))?;
+    if numpy::is_npy(&start) {
+        numpy::open(source, place).map(whole)
+    } else if numpy::is_npz(&start) {
+        numpy::open_npz(BufReader::new(source.reader()), &place)
     } else {
-        idx::parse(&bytes, place).map(whole)
+        idx::open(source, place).map(whole)
     }
 }
 
@@ -106,12 +99,10 @@ impl Raw {
     /// As [`Array::samples`]; [`Error::Data`] where there is nothing to train on.
     pub fn training_data(self, plan: &recipe::Plan<'_>, place: &str) -> Result<Data> {
         let (settings, network) = (&plan.recipe().data, plan.network());
+        let (range, preprocessing) = (plan.range(), plan.preprocessing());
         let prepare = |array: Array, labels| {
-            array.within(plan.range(), plan.preprocessing())?.samples(
-                network.input(),
-                settings.step,
-                labels,
-            )
+            let samples = array.samples(network.input(), settings.step, preprocessing, labels)?;
+            array.check(range, preprocessing).map(|()| samples)
         };
         let Some(train) = self.train else {
             return Err(Error::Data {
@@ -160,10 +151,9 @@ impl Raw {
             expected: "samples".into(),
             given: "none came".into(),
         };
-        let array = array
-            .ok_or_else(nothing)?
-            .within(recipe::range(network), preprocessing)?;
-        let samples = array.samples(network.input(), step, labels)?;
+        let array = array.ok_or_else(nothing)?;
+        let samples = array.samples(network.input(), step, preprocessing, labels)?;
+        array.check(recipe::range(network), preprocessing)?;
         if samples.is_empty() {
             Err(nothing())
         } else {
@@ -172,23 +162,46 @@ impl Raw {
     }
 }
 
+/// What changes no count.
+pub const UNTOUCHED: Preprocessing = Preprocessing {
+    offset: 0.0,
+    scale: 1.0,
+};
+
+/// All finite numbers, for [`Array::check`].
+pub const FINITE: [f32; 2] = [f32::MIN, f32::MAX];
+
+/// Numbers that a pass over an array has in memory.
+const PASS: usize = 1 << 12;
+
 impl Array {
-    /// An array that holds together.
+    /// An array whose numbers are all that is left of `source` from `offset` on.
     ///
     /// # Errors
-    /// [`Error::Data`] where a real number is not finite, with its index.
-    pub(crate) fn new(place: String, shape: Vec<usize>, numbers: Numbers) -> Result<Self> {
-        if let Numbers::Reals(values) = &numbers
-            && let Some(index) = values.iter().position(|value| !value.is_finite())
-        {
-            let expected = "a finite number of 32 bits".into();
-            let given = format!("{} came", values[index]);
+    /// [`Error::Data`] where there are more or fewer than the shape asks for.
+    fn new(
+        place: String,
+        shape: Vec<usize>,
+        source: Source,
+        offset: u64,
+        kind: Kind,
+        big_endian: bool,
+    ) -> Result<Self> {
+        let expected = bytes(&shape, kind, &place)?;
+        let given = source.len().saturating_sub(offset);
+        if given != expected {
+            let width = kind.width() as u64;
             return Err(Error::Data {
-                place: format!("{place}, element {}", element(&shape, index)),
-                expected,
-                given,
+                place,
+                expected: format!("{} numbers for its shape {shape:?}", expected / width),
+                given: if given > expected {
+                    "more came".into()
+                } else {
+                    format!("it ends too early: {} came", given / width)
+                },
             });
         }
+        let numbers = Numbers::new(source, offset, kind, big_endian);
         Ok(Self {
             place,
             shape,
@@ -196,120 +209,172 @@ impl Array {
         })
     }
 
-    /// The array with its integers prepared: `(x - offset) * scale`.
-    #[must_use]
-    pub fn prepared(mut self, Preprocessing { offset, scale }: Preprocessing) -> Self {
-        let prepare = |count: f32| (count - offset) * scale;
-        self.numbers = Numbers::Reals(match self.numbers {
-            Numbers::Bytes(bytes) => bytes
-                .into_iter()
-                .map(|byte| prepare(f32::from(byte)))
-                .collect(),
-            Numbers::Counts(counts) => counts.into_iter().map(prepare).collect(),
-            Numbers::Reals(reals) => reals,
-        });
-        self
-    }
-
-    /// The array prepared, with every number from `low` to `high`, the range that the network can give back.
+    /// An array whose numbers are all that is left of `reader`. Memory is taken for what comes, never for what the shape
+    /// says will come.
     ///
     /// # Errors
-    /// [`Error::Data`] with the first number that is outside, and its index.
-    pub fn within(self, [low, high]: [f32; 2], preprocessing: Preprocessing) -> Result<Self> {
-        let counts = !matches!(self.numbers, Numbers::Reals(_));
-        let array = self.prepared(preprocessing);
-        let Numbers::Reals(values) = &array.numbers else {
-            return Ok(array);
-        };
-        let Some(index) = values
-            .iter()
-            .position(|value| !(low..=high).contains(value))
-        else {
-            return Ok(array);
-        };
-        let Preprocessing { offset, scale } = preprocessing;
-        let how = if counts {
-            format!(" as (count - {offset}) * {scale}")
-        } else {
-            String::new()
-        };
-        Err(Error::Data {
-            place: format!("{}, element {}", array.place, element(&array.shape, index)),
-            expected: format!(
-                "a number from {low} to {high}, which the network's last activation can give"
-            ),
-            given: format!("{} came{how}", values[index]),
-        })
+    /// As [`Self::new`]; what `broken` makes of a reader's error.
+    fn from_reader(
+        place: String,
+        shape: Vec<usize>,
+        reader: impl Read,
+        kind: Kind,
+        big_endian: bool,
+        broken: impl Fn(io::Error) -> Error,
+    ) -> Result<Self> {
+        let mut numbers = Vec::new();
+        // One byte more than there should be shows that there are more; and the end is where a checksum is looked at.
+        reader
+            .take(bytes(&shape, kind, &place)?.saturating_add(1))
+            .read_to_end(&mut numbers)
+            .map_err(broken)?;
+        numbers.shrink_to_fit();
+        let source = Source::Memory(numbers.into());
+        Self::new(place, shape, source, 0, kind, big_endian)
     }
 
-    /// The samples of the shape `input`.
+    /// Checks that all real numbers are finite, and that every number, once it is prepared, is from `low` to `high`, the
+    /// range that the network can give back. Counts are only read where their type alone does not say so.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the first number that is not, and its index; as [`Numbers::read`].
+    pub fn check(&self, [low, high]: [f32; 2], preprocessing: Preprocessing) -> Result<()> {
+        let counts = self.numbers.kind().counts();
+        let within = |value: &f32| (*value >= low) & (*value <= high);
+        let all_within =
+            |values: &[f32]| values.iter().fold(true, |all, value| all & within(value));
+        if let Some(mut ends) = counts {
+            // Preparing keeps the order or reverses it, so what holds for both ends holds between them.
+            prepare(preprocessing, &mut ends);
+            if all_within(&ends) {
+                return Ok(());
+            }
+        }
+        let mut block = [0.0; PASS];
+        for first in (0..self.numbers.len()).step_by(PASS) {
+            let block = &mut block[..PASS.min(self.numbers.len() - first)];
+            self.numbers.read(first, block)?;
+            if counts.is_some() {
+                prepare(preprocessing, block);
+            }
+            if all_within(block) {
+                continue;
+            }
+            let index = block.iter().position(|value| !within(value)).unwrap_or(0);
+            let (value, Preprocessing { offset, scale }) = (block[index], preprocessing);
+            let how = if counts.is_some() {
+                format!(" as (count - {offset}) * {scale}")
+            } else {
+                String::new()
+            };
+            let place = format!(
+                "{}, element {}",
+                self.place,
+                element(&self.shape, first + index)
+            );
+            return Err(Error::Data {
+                place,
+                expected: if value.is_finite() {
+                    format!(
+                        "a number from {low} to {high}, which the network's last activation can give"
+                    )
+                } else {
+                    "a finite number of 32 bits".into()
+                },
+                given: format!("{value} came{how}"),
+            });
+        }
+        Ok(())
+    }
+
+    /// The samples of the shape `input`, unchecked: see [`Self::check`].
     ///
     /// A sample must have the axes of `input`, or it or the input is flat; axes of extent one don't count. An array with
     /// one axis that is longer than a sample is a recording: it is cut into windows, one of which begins every `step`
-    /// numbers, by default as many as a window has. Integers that were not prepared are taken as they are.
+    /// numbers, by default as many as a window has. Nothing is copied but labels.
     ///
     /// # Errors
-    /// [`Error::Data`] where the shape is another, and where labels are not one byte for each sample.
+    /// [`Error::Data`] where the shape is another, and where labels are not an integer from 0 to 255 for each sample.
     pub fn samples(
-        self,
+        &self,
         input: Shape,
         step: Option<usize>,
+        preprocessing: Preprocessing,
         labels: Option<Self>,
     ) -> Result<Samples> {
-        let sample_len = input.len();
-        let untouched = Preprocessing {
-            offset: 0.0,
-            scale: 1.0,
-        };
-        let Self {
-            place,
-            shape,
-            numbers: Numbers::Reals(values),
-        } = self.prepared(untouched)
-        else {
-            return Ok(Samples {
-                values: Vec::new(),
-                sample_len,
-                labels: None,
-            });
-        };
-        let (count, values) = if shape.len() == 1 && shape[0] != sample_len {
-            windows(&values, sample_len, step.unwrap_or(sample_len), &place)?
-        } else {
-            let (count, axes) = match shape.split_first() {
-                Some((count, axes)) if shape.len() > 1 => (*count, axes),
-                _ => (1, &shape[..]),
-            };
-            if !fits(axes, input) {
-                return Err(Error::Data {
-                    place,
-                    expected: format!("samples of {input}"),
-                    given: format!("samples of {axes:?} came"),
-                });
+        let len = input.len();
+        let (count, stride) = match &self.shape[..] {
+            [frames] if *frames != len => {
+                let step = step.unwrap_or(len).max(1);
+                let windows = frames.checked_sub(len).ok_or_else(|| Error::Data {
+                    place: self.place.clone(),
+                    expected: format!("a recording of at least {len} numbers, as a sample has"),
+                    given: format!("{frames} came"),
+                })?;
+                (windows / step + 1, step)
             }
-            (count, values)
-        };
-        let labels = match labels {
-            None => None,
-            Some(Self {
-                shape,
-                numbers: Numbers::Bytes(labels),
-                ..
-            }) if shape == [count] => Some(labels),
-            Some(labels) => {
-                return Err(Error::Data {
-                    place: labels.place,
-                    expected: format!("a byte for each of {count} samples"),
-                    given: format!("an array of {:?} came", labels.shape),
-                });
+            shape => {
+                let (count, axes) = match shape.split_first() {
+                    Some((count, axes)) if shape.len() > 1 => (*count, axes),
+                    _ => (1, shape),
+                };
+                if !fits(axes, input) {
+                    return Err(Error::Data {
+                        place: self.place.clone(),
+                        expected: format!("samples of {input}"),
+                        given: format!("samples of {axes:?} came"),
+                    });
+                }
+                (count, len)
             }
         };
-        Ok(Samples {
-            values,
-            sample_len,
+        let labels = labels.map(|labels| labels.labels(count)).transpose()?;
+        let numbers = self.numbers.clone();
+        Ok(Samples::new(
+            numbers,
+            preprocessing,
+            [len, stride, count],
             labels,
-        })
+        ))
     }
+
+    /// The array as the labels of `count` samples.
+    fn labels(self, count: usize) -> Result<Vec<u8>> {
+        if self.numbers.kind().counts().is_none() || self.shape != [count] {
+            return Err(Error::Data {
+                place: self.place,
+                expected: format!("an integer for each of {count} samples"),
+                given: format!("an array of {:?} came", self.shape),
+            });
+        }
+        let mut labels = zeros("labels", count)?;
+        self.numbers.read(0, &mut labels)?;
+        let label = |(index, label): (usize, &f32)| {
+            if (0.0..=255.0).contains(label) {
+                return Ok(*label as u8);
+            }
+            Err(Error::Data {
+                place: format!("{}, element [{index}]", self.place),
+                expected: "a label from 0 to 255".into(),
+                given: format!("{label} came"),
+            })
+        };
+        labels.iter().enumerate().map(label).collect()
+    }
+}
+
+/// The bytes that an array of this shape has.
+fn bytes(shape: &[usize], kind: Kind, place: &str) -> Result<u64> {
+    let bytes = shape
+        .iter()
+        .try_fold(1usize, |count, extent| count.checked_mul(*extent))
+        .and_then(|count| (count as u64).checked_mul(kind.width() as u64))
+        .filter(|bytes| *bytes < u64::MAX);
+    bytes.ok_or_else(|| Error::Data {
+        place: place.into(),
+        expected: "extents whose product can be counted".into(),
+        given: format!("{shape:?} came"),
+    })
 }
 
 /// Whether samples with these axes are what a network with this input takes.
@@ -337,29 +402,6 @@ fn fits(axes: &[usize], input: Shape) -> bool {
     }
 }
 
-/// Cuts a recording into windows.
-fn windows(recording: &[f32], len: usize, step: usize, place: &str) -> Result<(usize, Vec<f32>)> {
-    if recording.len() < len {
-        return Err(Error::Data {
-            place: place.into(),
-            expected: format!("a recording of at least {len} numbers, as a sample has"),
-            given: format!("{} came", recording.len()),
-        });
-    }
-    let windows = recording.windows(len).step_by(step.max(1));
-    let count = windows.len();
-    let mut values = Vec::new();
-    let bytes = count.saturating_mul(len).saturating_mul(size_of::<f32>());
-    values
-        .try_reserve_exact(count.saturating_mul(len))
-        .map_err(|_| Error::Memory {
-            what: "windows",
-            bytes,
-        })?;
-    windows.for_each(|window| values.extend_from_slice(window));
-    Ok((count, values))
-}
-
 /// The place of the element `index` along each axis, for messages.
 fn element(shape: &[usize], mut index: usize) -> String {
     let mut place: Vec<usize> = Vec::new();
@@ -369,77 +411,4 @@ fn element(shape: &[usize], mut index: usize) -> String {
     }
     place.reverse();
     format!("{place:?}")
-}
-
-impl Samples {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.values.len() / self.sample_len
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// Numbers of one sample.
-    #[must_use]
-    pub fn sample_len(&self) -> usize {
-        self.sample_len
-    }
-
-    /// All numbers, sample after sample.
-    #[must_use]
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
-    /// Copies a sample.
-    ///
-    /// # Errors
-    /// None where the samples lie in memory.
-    pub fn read(&self, index: usize, out: &mut [f32]) -> Result<()> {
-        out.copy_from_slice(&self.values[index * self.sample_len..][..self.sample_len]);
-        Ok(())
-    }
-
-    /// The samples' labels.
-    #[must_use]
-    pub fn labels(&self) -> Option<&[u8]> {
-        self.labels.as_deref()
-    }
-
-    /// CRC-32 of the numbers' bits, little-endian: for a blob's provenance.
-    #[must_use]
-    pub fn digest(&self) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        for values in self.values.chunks(1024) {
-            let mut bytes = [0; 4096];
-            for (to, value) in bytes.chunks_exact_mut(4).zip(values) {
-                to.copy_from_slice(&value.to_le_bytes());
-            }
-            hasher.update(&bytes[..values.len() * 4]);
-        }
-        hasher.finalize()
-    }
-
-    /// Leaves the first `count` of them, or all if there are fewer.
-    pub fn truncate(&mut self, count: usize) {
-        if count < self.len() {
-            self.split_off(count);
-        }
-    }
-
-    /// Takes the samples from the index `at` on away.
-    fn split_off(&mut self, at: usize) -> Self {
-        let values = self.values.split_off(at * self.sample_len);
-        let labels = self.labels.as_mut().map(|labels| labels.split_off(at));
-        Self {
-            values,
-            sample_len: self.sample_len,
-            labels,
-        }
-    }
 }

@@ -1,9 +1,10 @@
 //! NumPy's `.npy`, one array, and `.npz`, several of them in a zip.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use super::{Array, Numbers, Raw};
+use super::numbers::Source;
+use super::{Array, Kind, Raw};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -160,137 +161,92 @@ impl<'a> Literal<'a> {
     }
 }
 
-/// Reads one array of integers or real numbers, of `size` bytes with its header.
+/// What is known of an array before its numbers.
+struct Start {
+    shape: Vec<usize>,
+    kind: Kind,
+    big_endian: bool,
+}
+
+impl Start {
+    fn read(reader: &mut impl Read, place: &str) -> Result<Self> {
+        let Header {
+            descr,
+            fortran_order,
+            shape,
+        } = Header::read(reader).map_err(broken(place))?;
+        let error = |expected: &str, given: String| Error::Data {
+            place: place.into(),
+            expected: expected.into(),
+            given,
+        };
+        if fortran_order && shape.len() > 1 {
+            let given = "one in Fortran order came: save it with numpy.ascontiguousarray";
+            return Err(error("an array in C order", given.into()));
+        }
+        let kind = match descr.strip_prefix(['<', '>', '|']).unwrap_or_default() {
+            "b1" => Kind::Bool,
+            "u1" => Kind::U8,
+            "i1" => Kind::I8,
+            "u2" => Kind::U16,
+            "i2" => Kind::I16,
+            "u4" => Kind::U32,
+            "i4" => Kind::I32,
+            "u8" => Kind::U64,
+            "i8" => Kind::I64,
+            "f4" => Kind::F32,
+            "f8" => Kind::F64,
+            _ => {
+                let expected = "an array of integers or real numbers";
+                return Err(error(expected, format!("numbers {descr} came")));
+            }
+        };
+        Ok(Self {
+            shape,
+            kind,
+            big_endian: descr.starts_with('>'),
+        })
+    }
+}
+
+/// For `map_err`: the array is not whole.
+fn broken(place: &str) -> impl Fn(io::Error) -> Error {
+    move |cause| Error::Data {
+        place: place.into(),
+        expected: "a whole array".into(),
+        given: match cause.kind() {
+            io::ErrorKind::UnexpectedEof => "it ends too early".into(),
+            _ => cause.to_string(),
+        },
+    }
+}
+
+/// An array of integers or real numbers whose numbers stay where they are.
 ///
 /// # Errors
-/// [`Error::Data`] where it is not one, has other bytes than its shape asks for, or numbers that are not finite.
-pub fn parse(reader: impl Read, size: u64, place: String) -> Result<Array> {
-    let error = |expected: String, given: String| Error::Data {
-        place: place.clone(),
-        expected,
-        given,
-    };
-    let broken = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::UnexpectedEof => error("a whole array".into(), "it ends too early".into()),
-        _ => error("a whole array".into(), cause.to_string()),
-    };
-    // One byte more than there should be would show that there are more.
-    let mut reader = reader.take(size.saturating_add(1));
-    let Header {
-        descr,
-        fortran_order,
+/// [`Error::Data`] where it is not one, or has other bytes than its shape asks for.
+pub(super) fn open(source: Source, place: String) -> Result<Array> {
+    let mut reader = source.reader();
+    let Start {
         shape,
-    } = Header::read(&mut reader).map_err(broken)?;
-    if fortran_order && shape.len() > 1 {
-        return Err(error(
-            "an array in C order".into(),
-            "one in Fortran order came: save it with numpy.ascontiguousarray".into(),
-        ));
-    }
-    let count = shape
-        .iter()
-        .try_fold(1usize, |count, extent| count.checked_mul(*extent));
-    let Some(count) = count else {
-        return Err(error(
-            "extents whose product can be counted".into(),
-            format!("{shape:?} came"),
-        ));
-    };
-    let mut read = Numerals {
-        reader: &mut reader,
-        big_endian: descr.starts_with('>'),
-        count,
-    };
-    let numbers = match descr.strip_prefix(['<', '>', '|']).unwrap_or_default() {
-        "u1" => read.all(u8::from_le_bytes).map(Numbers::Bytes),
-        "b1" => read.all(|[byte]| u8::from(byte != 0)).map(Numbers::Bytes),
-        "i1" => read
-            .all(|bytes| i8::from_le_bytes(bytes).into())
-            .map(Numbers::Counts),
-        "u2" => read
-            .all(|bytes| u16::from_le_bytes(bytes).into())
-            .map(Numbers::Counts),
-        "i2" => read
-            .all(|bytes| i16::from_le_bytes(bytes).into())
-            .map(Numbers::Counts),
-        "u4" => read
-            .all(|bytes| u32::from_le_bytes(bytes) as f32)
-            .map(Numbers::Counts),
-        "i4" => read
-            .all(|bytes| i32::from_le_bytes(bytes) as f32)
-            .map(Numbers::Counts),
-        "u8" => read
-            .all(|bytes| u64::from_le_bytes(bytes) as f32)
-            .map(Numbers::Counts),
-        "i8" => read
-            .all(|bytes| i64::from_le_bytes(bytes) as f32)
-            .map(Numbers::Counts),
-        "f4" => read.all(f32::from_le_bytes).map(Numbers::Reals),
-        "f8" => read
-            .all(|bytes| f64::from_le_bytes(bytes) as f32)
-            .map(Numbers::Reals),
-        _ => {
-            return Err(error(
-                "an array of integers or real numbers".into(),
-                format!("numbers {descr} came"),
-            ));
-        }
-    };
-    let numbers = numbers.map_err(|cause| match cause.kind() {
-        io::ErrorKind::UnexpectedEof => error(
-            format!("{count} numbers for its shape {shape:?}"),
-            "it ends too early".into(),
-        ),
-        _ => broken(cause),
-    })?;
-    // The end is where a zip's checksum is held against the bytes.
-    if reader.read(&mut [0]).map_err(broken)? > 0 {
-        let expected = format!("{count} numbers for its shape {shape:?}");
-        return Err(error(expected, "more bytes came".into()));
-    }
-    Array::new(place, shape, numbers)
-}
-
-/// Numbers that are to be read.
-struct Numerals<'a, R> {
-    reader: &'a mut R,
-    big_endian: bool,
-    count: usize,
-}
-
-impl<R: Read> Numerals<'_, R> {
-    /// Reads block by block, so that memory grows with what is there. `convert` is handed the low byte first.
-    fn all<const WIDTH: usize, T>(
-        &mut self,
-        convert: impl Fn([u8; WIDTH]) -> T,
-    ) -> io::Result<Vec<T>> {
-        let mut numbers = Vec::new();
-        let mut block = [0; 8192];
-        while numbers.len() < self.count {
-            let more = (block.len() / WIDTH).min(self.count - numbers.len());
-            let block = &mut block[..more * WIDTH];
-            self.reader.read_exact(block)?;
-            let (bytes, _) = block.as_chunks_mut::<WIDTH>();
-            if self.big_endian {
-                bytes.iter_mut().for_each(|bytes| bytes.reverse());
-            }
-            numbers.extend(bytes.iter().map(|bytes| convert(*bytes)));
-        }
-        Ok(numbers)
-    }
+        kind,
+        big_endian,
+    } = Start::read(&mut reader, &place)?;
+    let offset = reader.at;
+    Array::new(place, shape, source, offset, kind, big_endian)
 }
 
 /// Reads the arrays of a zip: `x_train`, `x_test`, `y_train` and `y_test` as Keras names them, or a single one.
 ///
 /// # Errors
 /// [`Error::Data`].
-pub fn parse_npz(bytes: &[u8], place: &str) -> Result<Raw> {
+pub(super) fn open_npz(file: impl Read + Seek, place: &str) -> Result<Raw> {
     let error = |place: &str, expected: &str, given: String| Error::Data {
         place: place.into(),
         expected: expected.into(),
         given,
     };
-    let archive = zip::ZipArchive::new(Cursor::new(bytes));
+    let archive = zip::ZipArchive::new(file);
     let mut archive =
         archive.map_err(|cause| error(place, "a whole zip of arrays", cause.to_string()))?;
     let names: Result<Vec<String>, _> = archive
@@ -304,11 +260,16 @@ pub fn parse_npz(bytes: &[u8], place: &str) -> Result<Raw> {
             return Ok(None);
         }
         let place = format!("{place}, array {name}");
-        let entry = archive
+        let mut entry = archive
             .by_name(&file)
             .map_err(|cause| error(&place, "an array", cause.to_string()))?;
-        let size = entry.size();
-        parse(entry, size, place).map(Some)
+        let Start {
+            shape,
+            kind,
+            big_endian,
+        } = Start::read(&mut entry, &place)?;
+        let broken = broken(&place);
+        Array::from_reader(place.clone(), shape, entry, kind, big_endian, broken).map(Some)
     };
     let (train, test) = (read("x_train")?, read("x_test")?);
     if train.is_some() || test.is_some() {
@@ -355,12 +316,18 @@ fn encode(shape: &[u64], numbers: &[f32]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use proptest::prelude::*;
 
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<Array> {
-        parse(bytes, bytes.len() as u64, "test".into())
+        open(Source::Memory(bytes.to_vec().into()), "test".into())
+    }
+
+    fn parse_npz(bytes: &[u8]) -> Result<Raw> {
+        open_npz(Cursor::new(bytes), "test")
     }
 
     proptest! {
@@ -370,7 +337,9 @@ mod tests {
             let numbers: Vec<f32> = bits.map(f32::from_bits).collect();
             let array = read(&encode(&[rows, columns], &numbers)).unwrap();
             prop_assert_eq!(array.shape, [rows as usize, columns as usize]);
-            prop_assert_eq!(array.numbers, Numbers::Reals(numbers));
+            let mut found = vec![0.0; array.numbers.len()];
+            array.numbers.read(0, &mut found).unwrap();
+            prop_assert!(found.iter().map(|x| x.to_bits()).eq(numbers.iter().map(|x| x.to_bits())));
         }
 
         #[test]
@@ -401,7 +370,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = byte;
             let _ = read(&bytes);
-            let _ = parse_npz(&bytes, "test");
+            let _ = parse_npz(&bytes);
         }
     }
 
@@ -505,16 +474,13 @@ mod tests {
             std::io::Write::write_all(&mut writer, &encode(&[3, 4], &[0.5; 12])).unwrap();
         }
         let whole = writer.finish().unwrap().into_inner();
-        assert_eq!(
-            parse_npz(&whole, "test").unwrap().test.unwrap().shape,
-            [3, 4]
-        );
+        assert_eq!(parse_npz(&whole).unwrap().test.unwrap().shape, [3, 4]);
         for at in 0..whole.len() {
-            assert!(parse_npz(&whole[..at], "test").is_err(), "cut at {at}");
+            assert!(parse_npz(&whole[..at]).is_err(), "cut at {at}");
             for bit in 0..8 {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << bit;
-                let _ = parse_npz(&bytes, "test");
+                let _ = parse_npz(&bytes);
             }
         }
     }

@@ -91,7 +91,7 @@ impl Checkpoint {
         let decoder = plan.stages().first().map(Stage::initial_decoder);
         Ok(Self {
             recipe_digest: digest(plan.recipe()),
-            data_digest: data.train.digest(),
+            data_digest: data.train.digest()?,
             at: Position::default(),
             steps: 0,
             powers: [1.0; 2],
@@ -156,7 +156,7 @@ impl Checkpoint {
                 digest(plan.recipe())
             )));
         }
-        let given = data.train.digest();
+        let given = data.train.digest()?;
         if checkpoint.data_digest != given {
             let expected = checkpoint.data_digest;
             return Err(unusable(format!(

@@ -164,10 +164,9 @@ pub fn run(
     network
         .check_parameters(&parameters)
         .map_err(Error::core("checkpoint"))?;
-    let digest = data.train.digest();
     let mut epochs = Vec::new();
     for stage in plan.stages().iter().skip(first) {
-        let mut run = StageRun::new(plan, stage, data, digest, parameters, from.take())?;
+        let mut run = StageRun::new(plan, stage, data, parameters, from.take())?;
         let mut memory = zeros("training", run.memory_len()?)?;
         let finished = run.train(executor, &mut memory, watcher, &mut epochs)?;
         parameters = run.model;
@@ -224,7 +223,6 @@ const EXPLOSION: f64 = 1e6;
 struct StageRun<'a> {
     plan: &'a Plan<'a>,
     stage: &'a Stage<'a>,
-    digest: u32,
     train: Set<'a>,
     validation: Option<Set<'a>>,
     batch: usize,
@@ -242,7 +240,6 @@ impl<'a> StageRun<'a> {
         plan: &'a Plan<'a>,
         stage: &'a Stage<'a>,
         data: &'a Data,
-        digest: u32,
         model: Vec<f32>,
         from: Option<Checkpoint>,
     ) -> Result<Self> {
@@ -263,7 +260,6 @@ impl<'a> StageRun<'a> {
         Ok(Self {
             plan,
             stage,
-            digest,
             train: Set::train(data),
             validation: Set::validation(data),
             // No step has more samples than there are.
@@ -327,12 +323,12 @@ impl<'a> StageRun<'a> {
             let (mut trained, mut spent, begun) = (0, Duration::ZERO, Instant::now());
             while self.at.sample < samples && trainer.steps() < steps {
                 if watcher.stop() {
-                    watcher.checkpoint(&self.checkpoint(&trainer))?;
+                    watcher.checkpoint(&self.checkpoint(&trainer)?)?;
                     self.write_back();
                     return Ok(false);
                 }
                 if watcher.wants_checkpoint() {
-                    watcher.checkpoint(&self.checkpoint(&trainer))?;
+                    watcher.checkpoint(&self.checkpoint(&trainer)?)?;
                 }
                 let start = Instant::now();
                 let count = self.batch.min(samples - self.at.sample);
@@ -385,7 +381,7 @@ impl<'a> StageRun<'a> {
                 };
             }
             let patience = self.improve(&finished);
-            watcher.checkpoint(&self.checkpoint(&trainer))?;
+            watcher.checkpoint(&self.checkpoint(&trainer)?)?;
             watcher.epoch(&finished)?;
             epochs.push(finished);
             if patience {
@@ -456,15 +452,15 @@ impl<'a> StageRun<'a> {
         self.model[range].copy_from_slice(layers);
     }
 
-    fn checkpoint(&self, trainer: &Trainer<'_>) -> Checkpoint {
+    fn checkpoint(&self, trainer: &Trainer<'_>) -> Result<Checkpoint> {
         let (state, steps, powers) = trainer.state();
         let range = self.stage.parameters();
         let (layers, decoder) = self.own.split_at(range.len());
         let mut parameters = self.model.clone();
         parameters[range].copy_from_slice(layers);
-        Checkpoint {
+        Ok(Checkpoint {
             recipe_digest: checkpoint::digest(self.plan.recipe()),
-            data_digest: self.digest,
+            data_digest: self.train.inputs.digest()?,
             at: self.at,
             steps,
             powers,
@@ -472,7 +468,7 @@ impl<'a> StageRun<'a> {
             decoder: decoder.to_vec(),
             state: state.to_vec(),
             best: self.best.clone(),
-        }
+        })
     }
 
     fn diverged(&self, step: u64, source: CoreError, rate: f64) -> Error {

@@ -22,7 +22,7 @@ pub struct Record {
     pub recipe: Recipe,
     /// The file or folder of the data, or `bundled data`.
     pub data: String,
-    /// CRC-32 of the training samples.
+    /// CRC-32 of the training samples; 0 before the first checkpoint, because it takes a pass over all of them.
     pub data_digest: u32,
     /// CRC-32 of the recipe's settings.
     pub recipe_digest: u32,
@@ -93,19 +93,13 @@ impl std::fmt::Display for Warning {
 impl Record {
     /// A run that has not begun.
     #[must_use]
-    pub fn new(
-        plan: &Plan<'_>,
-        data: String,
-        data_digest: u32,
-        threads: usize,
-        processor: String,
-    ) -> Self {
+    pub fn new(plan: &Plan<'_>, data: String, threads: usize, processor: String) -> Self {
         let recipe = plan.recipe();
         Self {
             format: FORMAT,
             recipe: recipe.clone(),
             data,
-            data_digest,
+            data_digest: 0,
             recipe_digest: recipe.digest(),
             threads,
             processor,

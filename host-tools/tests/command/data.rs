@@ -60,8 +60,8 @@ fn idx_that_lies_about_counts_or_is_cut_is_refused() {
         ),
         (
             "kind.idx",
-            vec![0, 0, 0x0d, 1, 0, 0, 0, 6, 0, 0, 0, 0],
-            &["kind 08", "kind 0d came"],
+            vec![0, 0, 0x0a, 1, 0, 0, 0, 6, 0, 0, 0, 0],
+            &["kind 08", "kind 0a came"],
         ),
         (
             "empty.idx",
@@ -126,7 +126,7 @@ fn a_folder_whose_labels_are_not_one_for_each_sample_is_refused() {
         &arguments,
         &[
             "train-labels-idx1-ubyte.gz",
-            "a byte for each of 3 samples",
+            "an integer for each of 3 samples",
             "[2] came",
         ],
     );
@@ -165,7 +165,7 @@ fn numpy_arrays_that_are_cut_or_of_a_wrong_type_or_shape_are_refused() {
         (
             "longer.npy",
             [&whole[..], &[0]].concat(),
-            &["60 numbers for its shape [10, 6]", "more bytes came"],
+            &["60 numbers for its shape [10, 6]", "more came"],
         ),
         (
             "complex.npy",
@@ -428,4 +428,95 @@ fn threads_that_the_system_does_not_give_are_an_error() {
         .args(["-c", script, env!("CARGO_BIN_EXE_narrows")])
         .current_dir(place.path(""));
     refused(&command.output().unwrap(), &["expected 1024 threads, but "]);
+}
+
+/// The most memory that the command has at a time, in bytes, and what it prints. The system counts it and keeps the
+/// greatest; it is asked until the command ends.
+#[cfg(target_os = "linux")]
+fn peak_memory(place: &Workplace, arguments: &[&str]) -> (u64, String) {
+    let mut command = place.command(arguments);
+    command.stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak = peak.max(1024 * kilobytes.unwrap_or(0));
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    (peak, String::from_utf8(output.stdout).unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_larger_than_the_memory_is_trained_on_and_evaluated() {
+    const SAMPLES: u64 = 200_000;
+    const LIMIT: u64 = 24 << 20;
+    let place = Workplace::new();
+    place.write(
+        "wide.toml",
+        TINY.replace("units = 3", "units = 1")
+            .replace("6", "784")
+            .replace("epochs = 3", "epochs = 1")
+            .replace("batch_size = 4", "batch_size = 100"),
+    );
+    let start = npy("'|u1'", false, &format!("({SAMPLES}, 784)"), &[]);
+    let idx_start = idx(&[SAMPLES as u32, 784], &[]);
+    for (name, start) in [("large.npy", start), ("large.idx", idx_start)] {
+        place.write(name, &start);
+        // What is never written takes no place on the disk, and is read as zeros.
+        let file = std::fs::File::options().write(true).open(place.path(name));
+        let len = start.len() as u64 + SAMPLES * 784;
+        file.unwrap().set_len(len).unwrap();
+        let train = ["train", "wide.toml", "--data", name, "--threads", "1"];
+        let (peak, _) = peak_memory(&place, &train);
+        assert!(0 < peak && peak < LIMIT, "{peak} bytes to train on {name}");
+        let eval = ["eval", "tiny.narrows", name, "--threads", "1", "--json"];
+        let (peak, found) = peak_memory(&place, &eval);
+        assert!(0 < peak && peak < LIMIT, "{peak} bytes to evaluate {name}");
+        assert!(found.contains("\"samples\":200000"), "{found}");
+    }
+}
+
+#[test]
+fn the_same_numbers_have_the_same_digest_and_give_the_same_model_whatever_their_file() {
+    let place = Workplace::new();
+    place.write("tiny.toml", TINY);
+    let bytes: Vec<u8> = (0..600u32)
+        .map(|index| (index * 7919 % 251) as u8)
+        .collect();
+    let wide: Vec<u8> = bytes.iter().flat_map(|byte| [0, *byte]).collect();
+    let prepared: Vec<f32> = bytes
+        .iter()
+        .map(|byte| (f32::from(*byte) - 0.0) * (1.0 / 255.0))
+        .collect();
+    let files = [
+        ("bytes.idx", idx(&[100, 6], &bytes)),
+        ("bytes.idx.gz", gzip(&idx(&[100, 6], &bytes))),
+        ("bytes.npy", npy("'|u1'", false, "(100, 6)", &bytes)),
+        ("wide.npy", npy("'>i2'", false, "(100, 6)", &wide)),
+        ("reals.npy", reals(&[100, 6], &prepared)),
+        (
+            "bytes.npz",
+            npz(&[("x_train.npy", &npy("'|u1'", false, "(100, 6)", &bytes))]),
+        ),
+    ];
+    let models = files.map(|(name, bytes)| {
+        place.write(name, bytes);
+        place.succeed(&["train", "tiny.toml", "--data", name]);
+        place.read("tiny.narrows")
+    });
+    for model in &models {
+        assert!(*model == models[0]);
+    }
+    let digest = crc32fast::hash(bytemuck::cast_slice(&prepared));
+    let told = place.succeed(&["inspect", "tiny.narrows", "--json"]);
+    assert!(
+        told.contains(&format!("\"data_digest\":{digest}")),
+        "{told}"
+    );
 }
