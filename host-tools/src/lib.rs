@@ -9,6 +9,7 @@
 //! 4. A [`processor::Desktop`] computes core's kernels with wide vectors and several threads.
 //! 5. [`train`] runs epochs, keeps checkpoints, and goes on from them to the same bits.
 //! 6. What is left is exported as a blob; [`model`] reads it back and runs it, and [`evaluate`] says how good it is.
+//!    [`weights`] go out to NumPy and come in from there.
 //! 7. A [`device`], on a serial line or emulated, takes the blob and answers; its answers have the desktop's bits. The
 //!    [`footprint`] is what its firmware takes, and a [`picture`] shows what went in and what came out.
 //!
@@ -46,3 +47,4 @@ pub mod picture;
 pub mod processor;
 pub mod recipe;
 pub mod train;
+pub mod weights;

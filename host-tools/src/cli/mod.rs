@@ -1,8 +1,10 @@
 //! The subcommands, a file for each.
 
 mod bench;
+mod completions;
 mod demo;
 mod eval;
+mod export;
 mod inspect;
 mod preset;
 mod progress;
@@ -26,6 +28,11 @@ use narrows::{files, model::Part};
 /// Trains autoencoders, exports them for Cortex-M, and runs them with the bits that the device gives.
 #[derive(Parser)]
 #[command(name = "narrows", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  narrows train vanilla
+  narrows eval vanilla.narrows fashion-mnist
+  narrows train --help")]
 pub(crate) struct Command {
     /// Print JSON, an object a line
     #[arg(long, global = true)]
@@ -62,8 +69,13 @@ Example:
     Denoise(run::Arguments),
     Inspect(inspect::Arguments),
     Preset(preset::Arguments),
+    Export(export::Arguments),
     Demo(demo::Arguments),
+    #[command(after_help = "\
+Example:
+  narrows bench training --threads 1")]
     Bench(bench::Arguments),
+    Completions(completions::Arguments),
 }
 
 impl Command {
@@ -79,8 +91,10 @@ impl Command {
             Subcommands::Decode(arguments) => arguments.run(Part::Decode, self.json).map(done),
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Export(arguments) => arguments.run(self.json).map(done),
             Subcommands::Demo(arguments) => arguments.run(self.json),
             Subcommands::Bench(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Completions(arguments) => arguments.run(self.json).map(done),
         }
     }
 }
@@ -174,4 +188,43 @@ fn recipe(name: &str) -> Result<Recipe> {
         }
     })?;
     Recipe::parse(&text, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// The whole command lines of a command and of its subcommands, each with what its help says after the options.
+    fn collect(command: &clap::Command, line: &str, found: &mut Vec<(String, String)>) {
+        let help = command.get_after_help().or(command.get_after_long_help());
+        found.push((
+            line.into(),
+            help.map(ToString::to_string).unwrap_or_default(),
+        ));
+        for subcommand in command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set() && command.get_name() != "help")
+        {
+            collect(
+                subcommand,
+                &format!("{line} {}", subcommand.get_name()),
+                found,
+            );
+        }
+    }
+
+    #[test]
+    fn every_command_and_subcommand_has_help_with_an_example_of_itself() {
+        let mut found = Vec::new();
+        collect(&super::Command::command(), "narrows", &mut found);
+        assert!(found.len() > 10, "{found:?}");
+        for (line, help) in found {
+            let (_, examples) = help
+                .split_once("Example")
+                .unwrap_or_else(|| panic!("{line}: no example"));
+            let example =
+                |text: &str| text == format!("  {line}") || text.starts_with(&format!("  {line} "));
+            assert!(examples.lines().any(example), "{line}: {help}");
+        }
+    }
 }

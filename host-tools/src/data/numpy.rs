@@ -1,10 +1,10 @@
 //! NumPy's `.npy`, one array, and `.npz`, several of them in a zip.
 
-use std::io::{self, Read, Seek};
+use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use super::numbers::Source;
-use super::{Array, Kind, Raw};
+use super::{Array, FINITE, Kind, Raw, UNTOUCHED};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -197,7 +197,7 @@ impl Start {
             "f4" => Kind::F32,
             "f8" => Kind::F64,
             _ => {
-                let expected = "an array of integers or real numbers";
+                let expected = "an array of integers or real numbers of 32 or 64 bits";
                 return Err(error(expected, format!("numbers {descr} came")));
             }
         };
@@ -302,16 +302,204 @@ pub fn write(path: &Path, shape: &[u64], numbers: &[f32]) -> Result<()> {
 }
 
 fn encode(shape: &[u64], numbers: &[f32]) -> Vec<u8> {
-    let shape: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    let mut bytes = preamble("<f4", shape);
+    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    bytes
+}
+
+/// What stands before an array's numbers: the bytes that NumPy itself writes, but for spaces.
+fn preamble(descr: &str, shape: &[u64]) -> Vec<u8> {
+    let extents: Vec<String> = shape.iter().map(u64::to_string).collect();
+    // A tuple of one has a comma.
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let shape = extents.join(", ") + comma;
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
     // The format wants the numbers at a multiple of 64, and a line's end before them.
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     header = format!("{header:<0$}\n", length - 1);
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((length as u16).to_le_bytes());
     bytes.extend(header.as_bytes());
-    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     bytes
+}
+
+/// What an array of an [`Archive`] holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Elements<'a> {
+    /// 32-bit real numbers, with the extents of their axes.
+    Reals(&'a [u64], &'a [f32]),
+    /// One 64-bit real number.
+    Double(f64),
+    /// One 64-bit integer.
+    Count(i64),
+}
+
+/// Writes arrays as a `.npz`, each in `NAME.npy`, not compressed: what `numpy.savez` does.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_npz(path: &Path, arrays: &[(String, Elements<'_>)]) -> Result<()> {
+    let encode = || -> zip::result::ZipResult<Vec<u8>> {
+        let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, elements) in arrays {
+            let bytes = match *elements {
+                Elements::Reals(shape, numbers) => encode(shape, numbers),
+                Elements::Double(number) => {
+                    [&preamble("<f8", &[])[..], &number.to_le_bytes()].concat()
+                }
+                Elements::Count(number) => {
+                    [&preamble("<i8", &[])[..], &number.to_le_bytes()].concat()
+                }
+            };
+            let options = zip::write::SimpleFileOptions::default()
+                .compression_method(zip::CompressionMethod::Stored)
+                .large_file(u32::try_from(bytes.len()).is_err());
+            writer.start_file(format!("{name}.npy"), options)?;
+            writer.write_all(&bytes)?;
+        }
+        Ok(writer.finish()?.into_inner())
+    };
+    let bytes = encode().map_err(|cause| Error::file(path, "encode")(io::Error::other(cause)))?;
+    files::write_whole(path, &bytes)
+}
+
+/// A `.npz` whose arrays are asked for by name, type and shape. No more is read than was asked for, whatever a header
+/// says.
+pub struct Archive<'a> {
+    zip: zip::ZipArchive<Cursor<&'a [u8]>>,
+    place: String,
+    names: Vec<String>,
+}
+
+impl<'a> Archive<'a> {
+    /// Reads the directory of a zip. `place` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where it is none, or has files in it that are no arrays.
+    pub fn open(bytes: &'a [u8], place: &str) -> Result<Self> {
+        let error = |given: String| Error::Data {
+            place: place.into(),
+            expected: "a whole .npz, a zip of arrays".into(),
+            given,
+        };
+        let zip = zip::ZipArchive::new(Cursor::new(bytes));
+        let zip = zip.map_err(|cause| error(cause.to_string()))?;
+        let mut names = Vec::new();
+        for name in zip.file_names() {
+            let name = name.map_err(|cause| error(cause.to_string()))?;
+            let array = name.strip_suffix(".npy");
+            names.push(
+                array
+                    .ok_or_else(|| error(format!("{name:?} is in it")))?
+                    .to_owned(),
+            );
+        }
+        let place = place.to_owned();
+        Ok(Self { zip, place, names })
+    }
+
+    /// The arrays' names, in the order of the zip.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// What errors call an array.
+    #[must_use]
+    pub fn place(&self, name: &str) -> String {
+        format!("{}, array {name}", self.place)
+    }
+
+    /// An array of 32-bit real numbers with the axes `shape`, or of 64-bit ones, which are rounded.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is no such array, or its type or shape is another, it is damaged, or a number is not
+    /// finite.
+    pub fn reals(&mut self, name: &str, shape: &[u64]) -> Result<Vec<f32>> {
+        let (place, kinds) = (self.place(name), [Kind::F32, Kind::F64]);
+        let (entry, start) = self.start(name, shape, "real numbers of 32 or 64 bits", &kinds)?;
+        let Start { shape, kind, big_endian } = start;
+        let broken = broken(&place);
+        let array = Array::from_reader(place.clone(), shape, entry, kind, big_endian, broken)?;
+        array.check(FINITE, UNTOUCHED)?;
+        let mut numbers = vec![0.0; array.numbers.len()];
+        array.numbers.read(0, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// One real number of 64 bits.
+    ///
+    /// # Errors
+    /// As [`Archive::reals`], but for numbers that are not finite.
+    pub fn double(&mut self, name: &str) -> Result<f64> {
+        let bytes = self.single(name, "a real number of 64 bits", Kind::F64);
+        bytes.map(f64::from_le_bytes)
+    }
+
+    /// One integer of 64 bits.
+    ///
+    /// # Errors
+    /// As [`Archive::double`].
+    pub fn count(&mut self, name: &str) -> Result<i64> {
+        let bytes = self.single(name, "an integer of 64 bits", Kind::I64);
+        bytes.map(i64::from_le_bytes)
+    }
+
+    /// The bytes of one number, the low one first.
+    fn single(&mut self, name: &str, expected: &str, kind: Kind) -> Result<[u8; 8]> {
+        let place = self.place(name);
+        let (mut entry, start) = self.start(name, &[], expected, &[kind])?;
+        let mut bytes = [0; 8];
+        entry.read_exact(&mut bytes).map_err(broken(&place))?;
+        // The end is where a zip's checksum is held against the bytes.
+        if entry.read(&mut [0]).map_err(broken(&place))? > 0 {
+            let (expected, given) = (expected.into(), "more bytes came".into());
+            return Err(Error::Data { place, expected, given });
+        }
+        if start.big_endian {
+            bytes.reverse();
+        }
+        Ok(bytes)
+    }
+
+    /// Finds an array of the axes `shape` and one of the types `kinds`, and reads up to its numbers.
+    fn start(
+        &mut self,
+        name: &str,
+        shape: &[u64],
+        expected: &str,
+        kinds: &[Kind],
+    ) -> Result<(impl Read, Start)> {
+        let place = self.place(name);
+        let error = |expected: String, given: String| Error::Data {
+            place: place.clone(),
+            expected,
+            given,
+        };
+        let count = self.names.len();
+        let entry = self.zip.by_name(&format!("{name}.npy"));
+        let mut entry = entry.map_err(|cause| match cause {
+            zip::result::ZipError::FileNotFound => error(
+                format!("{expected}, in the shape {shape:?}"),
+                format!("the file has {count} arrays and not this one"),
+            ),
+            _ => error("a whole array".into(), cause.to_string()),
+        })?;
+        let start = Start::read(&mut entry, &place)?;
+        let extents: Vec<u64> = start.shape.iter().map(|extent| *extent as u64).collect();
+        if extents != shape {
+            let turned = shape.iter().rev().eq(&extents);
+            let advice = if turned { ": transpose it" } else { "" };
+            let given = format!("{extents:?} came{advice}");
+            return Err(error(format!("the shape {shape:?}"), given));
+        }
+        if !kinds.contains(&start.kind) {
+            let given = format!("numbers of the type {:?} came", start.kind);
+            return Err(error(expected.into(), given));
+        }
+        Ok((entry, start))
+    }
 }
 
 #[cfg(test)]

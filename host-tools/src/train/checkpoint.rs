@@ -136,18 +136,27 @@ impl Checkpoint {
         files::write_whole(path, &bytes)
     }
 
+    /// Reads a checkpoint of any run.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Unusable`] where it is damaged.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(&files::read(path)?).map_err(|problem| Error::Unusable {
+            path: path.to_path_buf(),
+            problem: format!("checkpoint: {problem}"),
+        })
+    }
+
     /// Reads a checkpoint and checks that it is one of this recipe's on these data.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Unusable`] where it is damaged or belongs to another run.
+    /// As [`Checkpoint::read`]; [`Error::Unusable`] where it belongs to another run.
     pub fn load(path: &Path, plan: &Plan<'_>, data: &Data) -> Result<Self> {
-        let bytes = files::read(path)?;
+        let checkpoint = Self::read(path)?;
         let unusable = |problem: String| Error::Unusable {
             path: path.to_path_buf(),
             problem,
         };
-        let checkpoint =
-            Self::parse(&bytes).map_err(|problem| unusable(format!("checkpoint: {problem}")))?;
         if checkpoint.recipe_digest != digest(plan.recipe()) {
             return Err(unusable(format!(
                 "expected a checkpoint of the recipe \"{}\" with these settings, but it is of another ({:08x}, not {:08x})",

@@ -8,4 +8,5 @@ mod options;
 mod recipes;
 mod reports;
 mod resume;
+mod weights;
 mod workplace;
