@@ -1,10 +1,11 @@
 //! What a training run shows: a bar on a terminal, a line for each epoch, and JSON for programs.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use narrows::confusion::Confusion;
 use narrows::error::{Error, Result};
 use narrows::recipe::Plan;
@@ -26,13 +27,39 @@ pub(super) fn stop_on_ctrl_c() -> Result<()> {
     })
 }
 
+/// Where there is no bar, a line is printed at least this often.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// An epoch that takes longer is not lost whole when the power fails.
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(60);
+
 /// Shows a run, and keeps its checkpoints.
+///
+/// On a terminal a bar of two lines stays below the lines of the epochs; elsewhere an epoch that takes long has lines in
+/// between. Programs get an object for each epoch, and for whatever ends a stage or is strange.
 pub(super) struct Console {
     bar: ProgressBar,
-    stages: Vec<(String, u32)>,
+    stages: Vec<Stage>,
     samples: usize,
     json: bool,
     checkpoint: Option<PathBuf>,
+    /// When the last one was kept, or the run began.
+    kept: Instant,
+    /// When the first step was done, and how many samples were behind then: more than a batch in a run that goes on.
+    begun: Option<(Instant, u64)>,
+    /// When the last line was printed.
+    printed: Instant,
+    /// The stage and the epoch that the bar tells of.
+    shown: Option<(usize, u32)>,
+    /// The last epoch and its figures.
+    last: Option<String>,
+}
+
+struct Stage {
+    name: String,
+    epochs: u32,
+    /// Samples that the stages before train.
+    before: u64,
 }
 
 impl Console {
@@ -49,29 +76,50 @@ impl Console {
         } else {
             ProgressDrawTarget::stderr_with_hz(10)
         };
+        let (mut stages, mut total) = (Vec::new(), 0u64);
+        for stage in plan.stages() {
+            let (name, training) = (stage.name().into(), stage.training());
+            let (epochs, before) = (training.epochs, total);
+            stages.push(Stage { name, epochs, before });
+            let most = training.steps.map(|steps| steps.saturating_mul(training.batch_size as u64));
+            let all = u64::from(epochs).saturating_mul(samples as u64);
+            total = total.saturating_add(all.min(most.unwrap_or(u64::MAX)));
+        }
+        let rate = |state: &ProgressState, to: &mut dyn Write| {
+            let _ = write!(to, "{:.0}", state.per_sec());
+        };
         let style = ProgressStyle::with_template(
-            "{msg} {wide_bar:.cyan/dim} {pos}/{len} samples, {per_sec}, {eta} left",
+            "{wide_msg}\n{wide_bar:.cyan/dim} {percent}%, {rate} samples/s, {eta} left",
         );
-        let stages = plan.stages().iter();
-        let stages: Vec<(String, u32)> = stages
-            .map(|stage| (stage.name().into(), stage.training().epochs))
-            .collect();
-        let epochs: u64 = stages.iter().map(|(_, epochs)| u64::from(*epochs)).sum();
-        let bar = ProgressBar::with_draw_target(Some(samples as u64 * epochs), target);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.enable_steady_tick(Duration::from_millis(100));
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        bar.set_style(style.with_key("rate", rate));
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
         Self {
             bar,
             stages,
             samples,
             json,
             checkpoint,
+            kept: Instant::now(),
+            begun: None,
+            printed: Instant::now(),
+            shown: None,
+            last: None,
         }
+    }
+
+    /// Prints a line above the bar.
+    fn print(&mut self, line: &str) -> Result<()> {
+        self.printed = Instant::now();
+        self.bar.suspend(|| super::print(line))
     }
 
     /// How an epoch is called: with its stage, where there are several.
     fn name(&self, stage: usize, epoch: u32) -> String {
-        let (name, epochs) = &self.stages[stage];
+        let Stage { name, epochs, .. } = &self.stages[stage];
         let epoch = format!("epoch {epoch}/{epochs}");
         if self.stages.len() == 1 {
             epoch
@@ -88,14 +136,35 @@ impl Console {
 
 impl Watcher for Console {
     fn step(&mut self, stage: usize, epoch: u32, samples: usize) {
-        if self.bar.position() == 0 || samples <= 1 {
-            self.bar.set_message(self.name(stage, epoch));
+        let epochs = u64::from(epoch - 1);
+        let behind = self.stages[stage].before + epochs * self.samples as u64 + samples as u64;
+        self.bar.set_position(behind);
+        let (begun, first) = *self.begun.get_or_insert_with(|| {
+            // What an earlier run has done says nothing of this one's pace.
+            self.bar.reset_eta();
+            (Instant::now(), behind)
+        });
+        if self.shown != Some((stage, epoch)) {
+            self.shown = Some((stage, epoch));
+            let last = self.last.iter().map(|last| format!("; {last}"));
+            let message = self.name(stage, epoch) + &last.collect::<String>();
+            self.bar.set_message(message);
         }
-        let before = self.stages[..stage].iter();
-        let before: u64 = before.map(|(_, epochs)| u64::from(*epochs)).sum();
-        let epochs = before + u64::from(epoch - 1);
-        self.bar
-            .set_position(epochs * self.samples as u64 + samples as u64);
+        if self.bar.is_hidden() && !self.json && self.printed.elapsed() >= QUIET {
+            let total = self.bar.length().unwrap_or(behind);
+            let pace = pace(
+                begun.elapsed(),
+                behind - first,
+                total.saturating_sub(behind),
+            );
+            let line = format!(
+                "{}: {samples} of {} samples{pace}",
+                self.name(stage, epoch),
+                self.samples
+            );
+            // If nothing can be printed, the epoch's own line is the error.
+            let _ = self.print(&line);
+        }
     }
 
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {
@@ -112,31 +181,28 @@ impl Watcher for Console {
         } = *epoch;
         if self.json {
             return super::print(json!({
-                "stage": self.stages[stage].0, "epoch": number, "loss": loss, "penalty": penalty,
+                "stage": self.stages[stage].name, "epoch": number, "loss": loss, "penalty": penalty,
                 "validation": validation, "accuracy": accuracy, "samples_per_second": samples_per_second,
                 "learning_rate": learning_rate,
             }));
         }
-        let mut line = format!("{}: loss {loss:.6}", self.name(stage, number));
+        let mut figures = format!("loss {loss:.6}");
         if penalty != 0.0 {
-            line += &format!(" + {penalty:.6} = {:.6}", loss + penalty);
+            figures += &format!(" + {penalty:.6} = {:.6}", loss + penalty);
         }
         if let Some(validation) = validation {
-            line += &format!(", validation {validation:.6}");
+            figures += &format!(", validation {validation:.6}");
         }
         if let Some(accuracy) = accuracy {
-            line += &format!(", accuracy {:.2} %", 100.0 * accuracy);
+            figures += &format!(", accuracy {:.2} %", 100.0 * accuracy);
         }
-        line += &format!(", {samples_per_second:.0} samples/s");
-        self.bar.suspend(|| super::print(&line))?;
-        let epochs = self.stages[stage].1;
-        self.bar
-            .set_message(self.name(stage, (number + 1).min(epochs)));
-        Ok(())
+        let name = self.name(stage, number);
+        self.last = Some(format!("epoch {number}: {figures}"));
+        self.print(&format!("{name}: {figures}, {samples_per_second:.0} samples/s"))
     }
 
     fn stage_end(&mut self, end: &StageEnd) -> Result<()> {
-        let name = &self.stages[end.stage].0;
+        let name = self.stages[end.stage].name.clone();
         let accuracy = end.confusion.as_ref().map(Confusion::accuracy);
         if self.stages.len() == 1 && end.best.is_none() && end.confusion.is_none() {
             return Ok(());
@@ -162,24 +228,56 @@ impl Watcher for Console {
         if lines.is_empty() {
             return Ok(());
         }
-        self.bar.suspend(|| super::print(lines.join("\n")))
+        self.print(&lines.join("\n"))
     }
 
     fn warn(&mut self, warning: &Warning) -> Result<()> {
         if self.json {
             return super::print(json!({ "warning": warning.to_string() }));
         }
-        self.bar
-            .suspend(|| super::print(format!("warning: {warning}")))
+        self.print(&format!("warning: {warning}"))
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.kept = Instant::now();
         self.checkpoint
             .as_ref()
             .map_or(Ok(()), |path| checkpoint.save(path))
     }
 
+    fn wants_checkpoint(&self) -> bool {
+        self.checkpoint.is_some() && self.kept.elapsed() >= BETWEEN_CHECKPOINTS
+    }
+
     fn stop(&self) -> bool {
         STOP.load(Ordering::Relaxed)
+    }
+}
+
+/// How fast a run is that did `done` samples in a time, and when it will have done those that are `left`.
+fn pace(spent: Duration, done: u64, left: u64) -> String {
+    if done == 0 || spent.is_zero() {
+        return String::new();
+    }
+    let rate = done as f64 / spent.as_secs_f64();
+    // More than any time that can be told is nothing that can be told.
+    let left = Duration::try_from_secs_f64(left as f64 / rate);
+    let left = left.map(|left| format!(", {:#} left", HumanDuration(left)));
+    format!(", {rate:.0} samples/s{}", left.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_that_of_the_samples_that_were_done() {
+        let told = |seconds, done, left| pace(Duration::from_secs(seconds), done, left);
+        assert_eq!(told(10, 25_000, 75_000), ", 2500 samples/s, 30s left");
+        assert_eq!(told(10, 25_000, 0), ", 2500 samples/s, 0s left");
+        assert_eq!(told(100, 50, 100_000), ", 0 samples/s, 2d left");
+        for nothing in [told(0, 5, 5), told(5, 0, 5)] {
+            assert_eq!(nothing, "");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod bits;
 mod data;
 mod disk;
+mod kill;
 mod models;
 mod options;
 mod recipes;

@@ -1,7 +1,6 @@
 //! Runs that are stopped and go on: to the same bits as one that was never stopped.
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use narrows::data::{self, Data};
 use narrows::recipe::Recipe;
@@ -108,74 +107,6 @@ fn ctrl_c_in_the_midst_of_an_epoch_and_resume_give_the_bits_of_an_uninterrupted_
             .collect()
     };
     assert_eq!(losses(whole), losses(format!("{first}\n{rest}")));
-}
-
-#[test]
-fn a_run_that_is_killed_at_any_moment_leaves_whole_files_and_goes_on_to_the_same_bits() {
-    let place = Workplace::new();
-    let recipe = LONG.replace("epochs = 3", "epochs = 60");
-    place.write("long.toml", recipe);
-    place.write("samples.npy", reals(&[40, 128], &ramp(40 * 128)));
-    let train = |out| {
-        [
-            "train",
-            "long.toml",
-            "--data",
-            "samples.npy",
-            "--threads",
-            "1",
-            "--out",
-            out,
-        ]
-    };
-    let start = Instant::now();
-    place.succeed(&train("whole"));
-    let whole = start.elapsed();
-    let (model, end) = (
-        place.read("whole/long.narrows"),
-        place.read("whole/long.checkpoint"),
-    );
-
-    let mut interrupted = 0;
-    for kill in 0..12 {
-        let resume = place.path("killed/long.checkpoint").exists();
-        let mut command = place.command(&train("killed"));
-        let mut child = command
-            .args(resume.then_some("--resume"))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Twelve moments spread over a run, in an order that mixes early and late.
-        std::thread::sleep(whole * (kill * 5 % 12 + 1) / 13);
-        let ended = child.try_wait().unwrap();
-        child.kill().unwrap();
-        let status = child.wait().unwrap();
-        if place.path("killed/long.checkpoint").exists() {
-            let at = checkpoint(&place, "killed/long.checkpoint").at;
-            interrupted += usize::from(at.epoch < 60);
-        }
-        if let Ok(bytes) = std::fs::read(place.path("killed/long.narrows")) {
-            assert!(bytes == model, "after kill {kill}");
-        }
-        if ended.is_some() || status.success() {
-            assert!(status.success(), "after kill {kill}: {status}");
-            std::fs::remove_dir_all(place.path("killed")).unwrap();
-        }
-    }
-    assert!(
-        interrupted > 0,
-        "no run was killed after its first checkpoint"
-    );
-    let resume = place.path("killed/long.checkpoint").exists();
-    place.succeed(
-        &[
-            &train("killed")[..],
-            if resume { &["--resume"] } else { &[] },
-        ]
-        .concat(),
-    );
-    assert!(place.read("killed/long.narrows") == model);
-    assert!(place.read("killed/long.checkpoint") == end);
 }
 
 #[test]
