@@ -97,3 +97,22 @@ fn a_demonstration_without_a_firmware_is_refused_before_anything_is_trained() {
         ],
     );
 }
+
+#[test]
+fn completions_are_printed_for_the_shells_that_are_known() {
+    let place = Workplace::new();
+    let script = place.succeed(&["completions", "bash"]);
+    assert!(script.starts_with("_narrows() {"), "{script}");
+    let line: serde_json::Value =
+        serde_json::from_str(&place.succeed(&["completions", "bash", "--json"])).unwrap();
+    assert_eq!(line["shell"], "bash");
+    assert_eq!(
+        line["script"].as_str().unwrap().trim_end(),
+        script.trim_end()
+    );
+    place.refuse(
+        &["completions", "tcsh"],
+        &["'tcsh'", "bash", "elvish", "fish", "powershell", "zsh"],
+    );
+    place.refuse(&["completions"], &["<SHELL>"]);
+}
