@@ -7,7 +7,7 @@ use narrows::error::Result;
 use narrows::model::Blob;
 use narrows::recipe::Plan;
 use narrows::train::{Checkpoint, Epoch, Record, StageEnd, Warning, Watcher};
-use narrows::{data, files, train};
+use narrows::{data, files, train, weights};
 use serde_json::json;
 
 use super::progress::{Console, stop_on_ctrl_c};
@@ -53,8 +53,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// Go on from the checkpoint in the folder of --out
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     resume: bool,
+    /// Start with the weights that `narrows export` or NumPy wrote
+    #[arg(long, value_name = "WEIGHTS.npz")]
+    from: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -79,9 +82,13 @@ impl Arguments {
         let model = self.out.join(format!("{}.narrows", recipe.name));
         let from = if self.resume {
             Some(Checkpoint::load(&checkpoint, &plan, &data)?)
+        } else if let Some(path) = &self.from {
+            let weights = weights::load(path, plan.network())?;
+            Some(Checkpoint::start(&plan, &data, weights)?)
         } else {
             None
         };
+        let samples = train::epoch_len(&plan, &data)?;
         files::make_folder(&self.out)?;
 
         stop_on_ctrl_c()?;
@@ -97,7 +104,7 @@ impl Arguments {
             record.resume(&run, from);
         }
         let mut keeper = Keeper {
-            console: Console::new(&plan, data.train.len(), json, Some(checkpoint.clone())),
+            console: Console::new(&plan, samples, json, Some(checkpoint.clone())),
             plan: &plan,
             record,
             path: run,

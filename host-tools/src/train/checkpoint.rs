@@ -13,6 +13,7 @@ use crate::data::Data;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::recipe::{Plan, Recipe, Stage};
+use crate::weights::Weights;
 
 const MAGIC: &[u8; 4] = b"NARC";
 const VERSION: u16 = 1;
@@ -80,24 +81,32 @@ struct Header {
 }
 
 impl Checkpoint {
-    /// The start of a run from given parameters instead of drawn ones.
+    /// The start of a run from given weights instead of drawn ones, and with their moments where there are some.
     ///
     /// # Errors
     /// [`Error::Core`] where they are not the network's.
-    pub fn start(plan: &Plan<'_>, data: &Data, parameters: Vec<f32>) -> Result<Self> {
+    pub fn start(plan: &Plan<'_>, data: &Data, weights: Weights) -> Result<Self> {
+        let Weights {
+            parameters,
+            moments,
+        } = weights;
         plan.network()
             .check_parameters(&parameters)
-            .map_err(Error::core("parameters to start from"))?;
+            .map_err(Error::core("weights to start from"))?;
         let decoder = plan.stages().first().map(Stage::initial_decoder);
+        let (state, steps, powers) = match moments {
+            None => (Vec::new(), 0, [1.0; 2]),
+            Some(moments) => (moments.state, moments.steps, moments.powers),
+        };
         Ok(Self {
             recipe_digest: digest(plan.recipe()),
             data_digest: data.train.digest()?,
             at: Position::default(),
-            steps: 0,
-            powers: [1.0; 2],
+            steps,
+            powers,
             parameters,
             decoder: decoder.unwrap_or_default(),
-            state: Vec::new(),
+            state,
             best: None,
         })
     }

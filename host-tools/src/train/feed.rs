@@ -6,7 +6,7 @@ use narrows_core::network::Network;
 use narrows_core::noise::Noise;
 
 use super::zeros;
-use crate::data::{Data, Samples};
+use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::recipe::{Plan, Stage};
 
@@ -15,26 +15,35 @@ use crate::recipe::{Plan, Stage};
 pub(super) struct Set<'a> {
     pub(super) inputs: &'a Samples,
     pub(super) targets: Option<&'a Samples>,
+    /// The indices of the samples that count.
+    pub(super) members: &'a [u32],
 }
 
-impl<'a> Set<'a> {
-    pub(super) fn train(data: &'a Data) -> Self {
-        Self {
-            inputs: &data.train,
-            targets: None,
-        }
+/// The indices of the samples of a recipe's classes, or of all.
+pub(super) fn members(plan: &Plan<'_>, samples: &Samples, which: &str) -> Result<Vec<u32>> {
+    let all = 0..samples.len() as u32;
+    let Some(classes) = &plan.recipe().data.classes else {
+        return Ok(all.collect());
+    };
+    let problem = |expected: String, given: String| Error::Data {
+        place: format!("{which} data"),
+        expected,
+        given,
+    };
+    let labels = samples.labels().ok_or_else(|| {
+        let expected = format!("labels, of which data.classes takes {classes:?}");
+        problem(expected, "none came".into())
+    })?;
+    if let Some(absent) = classes.iter().find(|class| !labels.contains(class)) {
+        let mut present = labels.to_vec();
+        present.sort_unstable();
+        present.dedup();
+        let expected = format!("samples with the label {absent}, which data.classes takes");
+        return Err(problem(expected, format!("the labels {present:?} came")));
     }
-
-    pub(super) fn validation(data: &'a Data) -> Option<Self> {
-        let inputs = data
-            .validation
-            .as_ref()
-            .filter(|samples| !samples.is_empty())?;
-        Some(Self {
-            inputs,
-            targets: None,
-        })
-    }
+    Ok(all
+        .filter(|index| classes.contains(&labels[*index as usize]))
+        .collect())
 }
 
 /// Lays out batches.

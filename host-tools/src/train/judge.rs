@@ -30,14 +30,14 @@ pub enum Constant {
 pub(super) struct Judge<'a> {
     stage: &'a Stage<'a>,
     feed: Feed<'a>,
-    samples: u32,
+    members: &'a [u32],
     outputs: Vec<f32>,
     workspace: Vec<f32>,
     losses: Vec<f32>,
 }
 
 /// Samples that collapse is looked for in.
-const PROBE: u32 = 64;
+const PROBE: usize = INFERENCE_BATCH;
 
 /// Of the targets' variance: what varies less is constant. A network that only knows the mean yet varies by more.
 const STILL: f64 = 1e-6;
@@ -45,12 +45,12 @@ const STILL: f64 = 1e-6;
 impl<'a> Judge<'a> {
     pub(super) fn new(plan: &'a Plan<'_>, stage: &'a Stage<'a>, set: Set<'a>) -> Result<Self> {
         let network = stage.network();
-        let batch = set.inputs.len().min(INFERENCE_BATCH);
+        let batch = set.members.len().min(INFERENCE_BATCH);
         let layers = 0..network.layers().len();
         Ok(Self {
             stage,
             feed: Feed::new(plan, stage, set, batch)?,
-            samples: set.inputs.len() as u32,
+            members: set.members,
             outputs: zeros("validation", batch * network.output().len())?,
             workspace: zeros(
                 "validation",
@@ -71,15 +71,11 @@ impl<'a> Judge<'a> {
         let (options, outputs) = (stage.options(), network.output().len());
         let mut confusion = stage.has_labels().then(|| Confusion::new(outputs));
         let mut sum = 0.0;
-        let mut first = 0;
-        while first < self.samples {
-            let indices: Vec<u32> =
-                (first..self.samples.min(first + INFERENCE_BATCH as u32)).collect();
-            first += indices.len() as u32;
-            let labels = self.feed.labels(&indices);
+        for indices in self.members.chunks(INFERENCE_BATCH) {
+            let labels = self.feed.labels(indices);
             let Batch { input, target } =
                 self.feed
-                    .batch(executor, model, VALIDATION_EPOCH, &indices)?;
+                    .batch(executor, model, VALIDATION_EPOCH, indices)?;
             let output = &mut self.outputs[..indices.len() * outputs];
             let losses = &mut self.losses[..indices.len()];
             Inference {
@@ -114,7 +110,7 @@ impl<'a> Judge<'a> {
             }
         }
         Ok(Judgement {
-            loss: sum / f64::from(self.samples.max(1)),
+            loss: sum / self.members.len().max(1) as f64,
             confusion,
         })
     }
@@ -127,10 +123,9 @@ impl<'a> Judge<'a> {
         own: &[f32],
     ) -> Result<Option<Constant>> {
         let (network, math) = (self.stage.network(), self.stage.options().math);
-        let count = self.samples.min(PROBE);
-        let indices: Vec<u32> = (0..count)
-            .map(|index| (u64::from(index) * u64::from(self.samples) / u64::from(count)) as u32)
-            .collect();
+        let count = self.members.len().min(PROBE);
+        let spread = (0..count).map(|index| self.members[index * self.members.len() / count]);
+        let indices: Vec<u32> = spread.collect();
         let Batch { input, target } =
             self.feed
                 .batch(executor, model, VALIDATION_EPOCH, &indices)?;

@@ -154,6 +154,22 @@ pub fn run(
     for stage in plan.stages().iter().filter(|stage| stage.has_labels()) {
         check_labels(stage, data)?;
     }
+    let members = feed::members(plan, &data.train, "training")?;
+    let train = Set {
+        inputs: &data.train,
+        targets: None,
+        members: &members,
+    };
+    let judges = match &data.validation {
+        None => Vec::new(),
+        Some(samples) => feed::members(plan, samples, "validation")?,
+    };
+    let validation = data.validation.as_ref().filter(|_| !judges.is_empty());
+    let validation = validation.map(|inputs| Set {
+        inputs,
+        targets: None,
+        members: &judges,
+    });
     let mut from = from;
     let first = from.as_ref().map_or(0, |from| from.at.stage);
     let mut parameters = match &from {
@@ -166,7 +182,7 @@ pub fn run(
         .map_err(Error::core("checkpoint"))?;
     let mut epochs = Vec::new();
     for stage in plan.stages().iter().skip(first) {
-        let mut run = StageRun::new(plan, stage, data, parameters, from.take())?;
+        let mut run = StageRun::new(plan, stage, (train, validation), parameters, from.take())?;
         let mut memory = zeros("training", run.memory_len()?)?;
         let finished = run.train(executor, &mut memory, watcher, &mut epochs)?;
         parameters = run.model;
@@ -183,6 +199,14 @@ pub fn run(
         epochs,
         stopped: false,
     })
+}
+
+/// How many samples an epoch has: those of the recipe's classes.
+///
+/// # Errors
+/// [`Error::Data`] where a class is absent.
+pub fn epoch_len(plan: &Plan<'_>, data: &Data) -> Result<usize> {
+    feed::members(plan, &data.train, "training").map(|members| members.len())
 }
 
 /// Checks that every sample has a label that the stage's network has an output for.
@@ -233,13 +257,15 @@ struct StageRun<'a> {
     at: Position,
     best: Option<Best>,
     from: Option<Checkpoint>,
+    /// What the watcher was warned of last.
+    warned: Option<Constant>,
 }
 
 impl<'a> StageRun<'a> {
     fn new(
         plan: &'a Plan<'a>,
         stage: &'a Stage<'a>,
-        data: &'a Data,
+        (train, validation): (Set<'a>, Option<Set<'a>>),
         model: Vec<f32>,
         from: Option<Checkpoint>,
     ) -> Result<Self> {
@@ -260,15 +286,16 @@ impl<'a> StageRun<'a> {
         Ok(Self {
             plan,
             stage,
-            train: Set::train(data),
-            validation: Set::validation(data),
+            train,
+            validation,
             // No step has more samples than there are.
-            batch: stage.training().batch_size.min(data.train.len()),
+            batch: stage.training().batch_size.min(train.members.len()),
             model,
             own,
             at: from.as_ref().map_or(at, |from| from.at),
             best: from.as_ref().and_then(|from| from.best.clone()),
             from,
+            warned: None,
         })
     }
 
@@ -295,7 +322,8 @@ impl<'a> StageRun<'a> {
         let network: &Network<'a> = stage.network();
         let trainer = Trainer::new(network, self.options(), memory);
         let mut trainer = trainer.map_err(Error::core("training"))?;
-        if let Some(from) = self.from.take() {
+        // Given weights are a start without moments.
+        if let Some(from) = self.from.take().filter(|from| from.steps > 0) {
             trainer
                 .restore(&from.state, from.steps, from.powers)
                 .map_err(Error::core("checkpoint"))?;
@@ -305,13 +333,13 @@ impl<'a> StageRun<'a> {
         let mut judge = judge.transpose()?;
         let mut probe = Judge::new(plan, stage, self.train)?;
         let mut order = Vec::new();
-        let (samples, before) = (self.train.inputs.len(), epochs_before(plan, stage));
+        let (samples, before) = (self.train.members.len(), epochs_before(plan, stage));
         let (mut ended, mut confusion, mut first_loss) = (Ended::Finished, None, None);
         let steps = training.steps.unwrap_or(u64::MAX);
         while self.at.epoch < training.epochs && trainer.steps() < steps {
             let epoch = before + self.at.epoch;
             order.clear();
-            order.extend(0..samples as u32);
+            order.extend(self.train.members);
             if training.shuffle {
                 Random::new(stage.seed(), Purpose::Shuffle).shuffle(epoch, &mut order);
             }
@@ -427,22 +455,24 @@ impl<'a> StageRun<'a> {
         since >= stopping.patience
     }
 
-    /// Tells the watcher where output or code has become constant.
+    /// Tells the watcher, once, where output or code has become constant.
     fn warn(
-        &self,
+        &mut self,
         executor: &impl Executor,
         probe: &mut Judge<'_>,
         step: u64,
         watcher: &mut impl Watcher,
     ) -> Result<()> {
-        match probe.constant(executor, &self.model, &self.own)? {
-            None => Ok(()),
-            Some(constant) => watcher.warn(&Warning {
+        let constant = probe.constant(executor, &self.model, &self.own)?;
+        let before = std::mem::replace(&mut self.warned, constant);
+        match constant {
+            Some(constant) if before != Some(constant) => watcher.warn(&Warning {
                 stage: self.stage.name().into(),
                 epoch: self.at.epoch + 1,
                 step,
                 constant,
             }),
+            _ => Ok(()),
         }
     }
 

@@ -9,5 +9,6 @@ mod options;
 mod recipes;
 mod reports;
 mod resume;
+mod systems;
 mod weights;
 mod workplace;

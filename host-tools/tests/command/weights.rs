@@ -2,7 +2,7 @@
 
 use narrows::model::Blob;
 use narrows::recipe::Recipe;
-use narrows::train::{self, Checkpoint, Position};
+use narrows::train::{self, Checkpoint};
 use narrows::weights::{self, Weights};
 use narrows::{data, processor::Desktop};
 
@@ -482,20 +482,9 @@ fn a_run_from_exported_weights_and_moments_goes_on_to_the_same_bits() {
         let plan = recipe.plan().unwrap();
         let raw = data::load(&place.path("samples.npy")).unwrap();
         let data = raw.training_data(&plan, "samples.npy").unwrap();
-        let Weights {
-            parameters,
-            moments,
-        } = load(&place, &text).unwrap();
-        let moments = moments.unwrap();
-        let from = Checkpoint {
-            recipe_digest: 0,
-            data_digest: 0,
-            at: Position::default(),
-            steps: moments.steps,
-            powers: moments.powers,
-            parameters,
-            state: moments.state,
-        };
+        let weights = load(&place, &text).unwrap();
+        assert!(weights.moments.is_some());
+        let from = Checkpoint::start(&plan, &data, weights).unwrap();
         let outcome =
             train::run(&Desktop::new(1).unwrap(), &plan, &data, Some(from), &mut ()).unwrap();
         let blob = Blob::read(&place.path("whole/tiny.narrows")).unwrap();
