@@ -409,8 +409,9 @@ impl<'a> StageRun<'a> {
                 };
             }
             let patience = self.improve(&finished);
-            watcher.checkpoint(&self.checkpoint(&trainer)?)?;
+            // Told first: what is told of a run is never behind its checkpoint.
             watcher.epoch(&finished)?;
+            watcher.checkpoint(&self.checkpoint(&trainer)?)?;
             epochs.push(finished);
             if patience {
                 ended = Ended::EarlyStopping;
@@ -420,9 +421,10 @@ impl<'a> StageRun<'a> {
         let best = self.best.take();
         if let Some(best) = &best {
             self.own.copy_from_slice(&best.parameters);
-            if let Some(judge) = judge.as_mut().filter(|_| stage.has_labels()) {
-                confusion = judge.judge(executor, &self.model, &self.own)?.confusion;
-            }
+            confusion = None;
+        }
+        if let Some(mut judge) = judge.filter(|_| stage.has_labels() && confusion.is_none()) {
+            confusion = judge.judge(executor, &self.model, &self.own)?.confusion;
         }
         self.write_back();
         watcher.stage_end(&StageEnd {
