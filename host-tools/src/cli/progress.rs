@@ -80,8 +80,14 @@ impl Console {
         for stage in plan.stages() {
             let (name, training) = (stage.name().into(), stage.training());
             let (epochs, before) = (training.epochs, total);
-            stages.push(Stage { name, epochs, before });
-            let most = training.steps.map(|steps| steps.saturating_mul(training.batch_size as u64));
+            stages.push(Stage {
+                name,
+                epochs,
+                before,
+            });
+            let most = training
+                .steps
+                .map(|steps| steps.saturating_mul(training.batch_size as u64));
             let all = u64::from(epochs).saturating_mul(samples as u64);
             total = total.saturating_add(all.min(most.unwrap_or(u64::MAX)));
         }
@@ -198,7 +204,9 @@ impl Watcher for Console {
         }
         let name = self.name(stage, number);
         self.last = Some(format!("epoch {number}: {figures}"));
-        self.print(&format!("{name}: {figures}, {samples_per_second:.0} samples/s"))
+        self.print(&format!(
+            "{name}: {figures}, {samples_per_second:.0} samples/s"
+        ))
     }
 
     fn stage_end(&mut self, end: &StageEnd) -> Result<()> {

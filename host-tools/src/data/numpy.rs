@@ -419,7 +419,11 @@ impl<'a> Archive<'a> {
     pub fn reals(&mut self, name: &str, shape: &[u64]) -> Result<Vec<f32>> {
         let (place, kinds) = (self.place(name), [Kind::F32, Kind::F64]);
         let (entry, start) = self.start(name, shape, "real numbers of 32 or 64 bits", &kinds)?;
-        let Start { shape, kind, big_endian } = start;
+        let Start {
+            shape,
+            kind,
+            big_endian,
+        } = start;
         let broken = broken(&place);
         let array = Array::from_reader(place.clone(), shape, entry, kind, big_endian, broken)?;
         array.check(FINITE, UNTOUCHED)?;
@@ -455,7 +459,11 @@ impl<'a> Archive<'a> {
         // The end is where a zip's checksum is held against the bytes.
         if entry.read(&mut [0]).map_err(broken(&place))? > 0 {
             let (expected, given) = (expected.into(), "more bytes came".into());
-            return Err(Error::Data { place, expected, given });
+            return Err(Error::Data {
+                place,
+                expected,
+                given,
+            });
         }
         if start.big_endian {
             bytes.reverse();
@@ -470,7 +478,7 @@ impl<'a> Archive<'a> {
         shape: &[u64],
         expected: &str,
         kinds: &[Kind],
-    ) -> Result<(impl Read, Start)> {
+    ) -> Result<(zip::read::ZipFile<'_, Cursor<&'a [u8]>>, Start)> {
         let place = self.place(name);
         let error = |expected: String, given: String| Error::Data {
             place: place.clone(),
