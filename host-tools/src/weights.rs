@@ -71,8 +71,15 @@ impl Moments {
         };
         let name = model.header.name;
         if bits(&checkpoint.parameters) != bits(model.parameters) {
+            let why = match &checkpoint.best {
+                Some(best) => format!(
+                    "; a model of the best epoch, {}, has no moments",
+                    best.epoch
+                ),
+                None => String::new(),
+            };
             return Err(unusable(format!(
-                "expected the checkpoint that the model \"{name}\" was made from, but it has other parameters"
+                "expected the checkpoint that the model \"{name}\" was made from, but it has other parameters{why}"
             )));
         }
         if checkpoint.state.is_empty() {

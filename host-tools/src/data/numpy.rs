@@ -479,7 +479,7 @@ impl<'a> Archive<'a> {
         shape: &[u64],
         expected: &str,
         kinds: &[Kind],
-    ) -> Result<(impl Read, Start)> {
+    ) -> Result<(zip::read::ZipFile<'_, Cursor<&'a [u8]>>, Start)> {
         let place = self.place(name);
         let error = |expected: String, given: String| Error::Data {
             place: place.clone(),
