@@ -162,6 +162,19 @@ impl Axis {
         )
     }
 
+    /// The output places whose windows lie wholly on the input, as a half-open range.
+    #[inline(always)]
+    #[must_use]
+    pub fn interior(&self) -> core::ops::Range<usize> {
+        let stride = self.stride.max(1);
+        let first = self.before.div_ceil(stride);
+        let room = self.input.wrapping_add(self.before);
+        let end = room
+            .checked_sub(self.size)
+            .map_or(0, |last| last.wrapping_div(stride).wrapping_add(1));
+        first..end.min(self.output).max(first)
+    }
+
     /// The output places whose window covers the input place `place`, in ascending order, as a half-open
     /// range, and the tap of the first of them that lies on it (each next one's tap is `stride` lower).
     #[inline(always)]

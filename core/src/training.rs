@@ -198,7 +198,7 @@ impl Plan {
                 plan.deltas = plan
                     .deltas
                     .max(step.input.len().saturating_add(step.output.len()));
-                if batch > 1 && !step.parameters.is_empty() {
+                if batch > 1 && matches!(step.work, Work::Dense { .. }) {
                     plan.transposed = plan.transposed.max(step.output.len());
                 }
             }
@@ -847,7 +847,7 @@ impl Backward<'_> {
         let transposed = core::mem::take(&mut self.transposed);
         let (gradient, input_gradient) = self.both(step);
         let gradient: &[f32] = gradient;
-        let columns = if samples > 1 && !step.parameters.is_empty() {
+        let columns = if samples > 1 && matches!(step.work, Work::Dense { .. }) {
             let columns = split_mut(transposed, gradient.len()).0;
             let elements = step.output.len();
             executor.execute(Transpose {
@@ -873,12 +873,10 @@ impl Backward<'_> {
             }),
             Work::Conv2d(window) => {
                 executor.execute(conv::InputGradient {
-                    gradient: columns,
+                    gradient,
                     weights,
                     input_gradient,
                     window,
-                    samples,
-                    first: 0,
                 });
             }
             Work::MaxPool2d(window) => {

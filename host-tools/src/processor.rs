@@ -177,16 +177,47 @@ type Baseline = narrows_core::kernels::Portable;
 mod features {
     use std::arch::x86_64::{
         __m128, __m256, __m512, _mm_add_ps, _mm_loadu_ps, _mm_mul_ps, _mm_set1_ps, _mm_storeu_ps,
-        _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_storeu_ps,
-        _mm512_add_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps,
+        _mm_unpackhi_ps, _mm_unpacklo_ps, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps,
+        _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+        _mm256_unpacklo_ps, _mm512_add_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_permutex2var_ps,
+        _mm512_set1_ps, _mm512_setr_epi32, _mm512_storeu_ps,
     };
 
     use narrows_core::kernels::{Vector, Vectors};
 
     use super::{Hardware, Task};
 
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn interleave_4(a: __m128, b: __m128) -> (__m128, __m128) {
+        (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn interleave_8(a: __m256, b: __m256) -> (__m256, __m256) {
+        // Of each half of 128 bits by itself; the halves are brought together after that.
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        (
+            _mm256_permute2f128_ps::<0x20>(low, high),
+            _mm256_permute2f128_ps::<0x31>(low, high),
+        )
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn interleave_16(a: __m512, b: __m512) -> (__m512, __m512) {
+        // Indices from 16 on mean the second vector.
+        let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        (
+            _mm512_permutex2var_ps(a, low, b),
+            _mm512_permutex2var_ps(a, high, b),
+        )
+    }
+
     macro_rules! vector {
-        ($name:ident, $register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $multiply:ident) => {
+        ($name:ident, $register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $multiply:ident, $interleave:ident) => {
             #[derive(Clone, Copy)]
             pub(super) struct $name($register);
 
@@ -228,6 +259,13 @@ mod features {
                     // SAFETY: see above.
                     Self(unsafe { $multiply(self.0, other.0) })
                 }
+
+                #[inline(always)]
+                fn interleave(self, other: Self) -> (Self, Self) {
+                    // SAFETY: see above.
+                    let (low, high) = unsafe { $interleave(self.0, other.0) };
+                    (Self(low), Self(high))
+                }
             }
         };
     }
@@ -240,7 +278,8 @@ mod features {
         _mm_loadu_ps,
         _mm_storeu_ps,
         _mm_add_ps,
-        _mm_mul_ps
+        _mm_mul_ps,
+        interleave_4
     );
     vector!(
         X8,
@@ -250,7 +289,8 @@ mod features {
         _mm256_loadu_ps,
         _mm256_storeu_ps,
         _mm256_add_ps,
-        _mm256_mul_ps
+        _mm256_mul_ps,
+        interleave_8
     );
     vector!(
         X16,
@@ -260,7 +300,8 @@ mod features {
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         _mm512_add_ps,
-        _mm512_mul_ps
+        _mm512_mul_ps,
+        interleave_16
     );
 
     pub(super) struct Sse2;

@@ -68,6 +68,9 @@ pub trait Vector: Copy + Send {
 
     /// The products, lane by lane.
     fn times(self, other: Self) -> Self;
+
+    /// The lanes of the two by turns, this one's first: the first half of them, and the second.
+    fn interleave(self, other: Self) -> (Self, Self);
 }
 
 impl<const N: usize> Vector for [f32; N] {
@@ -100,6 +103,63 @@ impl<const N: usize> Vector for [f32; N] {
     fn times(mut self, other: Self) -> Self {
         self.iter_mut().zip(other).for_each(|(x, y)| *x *= y);
         self
+    }
+
+    #[inline(always)]
+    fn interleave(self, other: Self) -> (Self, Self) {
+        let lane = |at: usize| {
+            let from = if at & 1 == 0 { &self } else { &other };
+            from.get(at >> 1).copied().unwrap_or(0.0)
+        };
+        (
+            core::array::from_fn(lane),
+            core::array::from_fn(|at| lane(at.wrapping_add(N))),
+        )
+    }
+}
+
+/// Two vectors side by side: twice as many sums for each number that is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Twice<V>(V, V);
+
+impl<V: Vector> Vector for Twice<V> {
+    const LANES: usize = V::LANES.wrapping_mul(2);
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self(V::splat(x), V::splat(x))
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32]) -> Option<Self> {
+        let (first, second) = from.get(..Self::LANES)?.split_at_checked(V::LANES)?;
+        Some(Self(V::load(first)?, V::load(second)?))
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        let halves = to.get_mut(..Self::LANES);
+        if let Some((first, second)) = halves.and_then(|to| to.split_at_mut_checked(V::LANES)) {
+            self.0.store(first);
+            self.1.store(second);
+        }
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        Self(self.0.plus(other.0), self.1.plus(other.1))
+    }
+
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        Self(self.0.times(other.0), self.1.times(other.1))
+    }
+
+    #[inline(always)]
+    fn interleave(self, other: Self) -> (Self, Self) {
+        let (first, second) = self.0.interleave(other.0);
+        let (third, fourth) = self.1.interleave(other.1);
+        (Self(first, second), Self(third, fourth))
     }
 }
 
@@ -194,7 +254,7 @@ pub(crate) fn tiles<V: Vectors, const ROWS: usize, const TAIL: usize>(
 
 /// Covers as many columns from `column` on as tiles of the vector `V` can; the first column that is left.
 #[inline(always)]
-fn bands<V: Vector, const R: usize>(
+pub(crate) fn bands<V: Vector, const R: usize>(
     rows: usize,
     mut column: usize,
     columns: usize,
@@ -206,6 +266,18 @@ fn bands<V: Vector, const R: usize>(
             matrix.tile::<V, R>(row, column);
             row = row.wrapping_add(R);
         }
+        if R > 4 && V::LANES > 1 && rows.wrapping_sub(row) >= 4 {
+            matrix.tile::<V, 4>(row, column);
+            row = row.wrapping_add(4);
+        }
+        if R > 3 && V::LANES > 1 && rows.wrapping_sub(row) == 3 {
+            matrix.tile::<V, 3>(row, column);
+            row = row.wrapping_add(3);
+        }
+        if R > 2 && V::LANES > 1 && rows.wrapping_sub(row) == 2 {
+            matrix.tile::<V, 2>(row, column);
+            row = row.wrapping_add(2);
+        }
         while row < rows {
             matrix.tile::<V, 1>(row, column);
             row = row.wrapping_add(1);
@@ -213,6 +285,135 @@ fn bands<V: Vector, const R: usize>(
         column = column.wrapping_add(V::LANES);
     }
     column
+}
+
+/// The transposed of a square of `N` vectors of `N` lanes: interleaving the first half of the rows with the second is a
+/// perfect shuffle of all elements, and as many of them as there are bits in a row's number swap rows and columns.
+#[inline(always)]
+pub(crate) fn transposed<V: Vector, const N: usize>(mut rows: [V; N]) -> [V; N] {
+    let mut stage = N;
+    while stage > 1 {
+        let mut next = rows;
+        let (first, second) = rows.split_at_checked(N >> 1).unwrap_or((&[], &[]));
+        let pairs = first.iter().zip(second);
+        for (to, (first, second)) in next.chunks_exact_mut(2).zip(pairs) {
+            if let [low, high] = to {
+                (*low, *high) = first.interleave(*second);
+            }
+        }
+        rows = next;
+        stage >>= 1;
+    }
+    rows
+}
+
+/// `to[column * to_stride + row] = from[row * from_stride + column]` for a matrix of `rows` x `columns`.
+#[inline(always)]
+pub(crate) fn transpose<V: Vectors, const ROWS: usize>(
+    from: &[f32],
+    from_stride: usize,
+    rows: usize,
+    columns: usize,
+    to: &mut [f32],
+    to_stride: usize,
+) {
+    let mut copy = Copied {
+        from,
+        from_stride,
+        to,
+        to_stride,
+    };
+    let mut row: usize = 0;
+    if ROWS > 1 {
+        row = squares::<V::Wide>(&mut copy, row, rows, columns);
+        if V::Wide::LANES > 8 {
+            row = squares::<V::Eight>(&mut copy, row, rows, columns);
+        }
+        if V::Wide::LANES > 4 {
+            row = squares::<V::Four>(&mut copy, row, rows, columns);
+        }
+    }
+    while row < rows {
+        copy.singly(row, 1, 0, columns);
+        row = row.wrapping_add(1);
+    }
+}
+
+/// Transposes as many rows from `row` on as squares of the vector can; the first row that is left.
+#[inline(always)]
+fn squares<V: Vector>(copy: &mut Copied<'_>, mut row: usize, rows: usize, columns: usize) -> usize {
+    while rows.wrapping_sub(row) >= V::LANES {
+        let mut column: usize = 0;
+        while columns.wrapping_sub(column) >= V::LANES {
+            match V::LANES {
+                16 => copy.square::<V, 16>(row, column),
+                8 => copy.square::<V, 8>(row, column),
+                4 => copy.square::<V, 4>(row, column),
+                _ => copy.singly(row, V::LANES, column, V::LANES),
+            }
+            column = column.wrapping_add(V::LANES);
+        }
+        copy.singly(row, V::LANES, column, columns.wrapping_sub(column));
+        row = row.wrapping_add(V::LANES);
+    }
+    row
+}
+
+/// A matrix and what becomes its transposed.
+struct Copied<'a> {
+    from: &'a [f32],
+    from_stride: usize,
+    to: &'a mut [f32],
+    to_stride: usize,
+}
+
+impl Copied<'_> {
+    #[inline(always)]
+    fn square<V: Vector, const N: usize>(&mut self, row: usize, column: usize) {
+        let place = |r: usize| row.wrapping_add(r).wrapping_mul(self.from_stride);
+        let square: [V; N] = core::array::from_fn(|r| {
+            load(self.from, place(r).wrapping_add(column)).unwrap_or(V::splat(0.0))
+        });
+        for (c, vector) in transposed(square).into_iter().enumerate() {
+            let at = column.wrapping_add(c).wrapping_mul(self.to_stride);
+            store(vector, self.to, at.wrapping_add(row));
+        }
+    }
+
+    #[inline(always)]
+    fn singly(&mut self, row: usize, rows: usize, column: usize, columns: usize) {
+        for r in row..row.wrapping_add(rows) {
+            let from = self
+                .from
+                .get(r.wrapping_mul(self.from_stride).wrapping_add(column)..)
+                .unwrap_or(&[]);
+            let to = self
+                .to
+                .get_mut(column.wrapping_mul(self.to_stride)..)
+                .unwrap_or(&mut []);
+            let columns = to.chunks_mut(self.to_stride.max(1)).take(columns);
+            for (to, from) in columns.zip(from) {
+                if let Some(to) = to.get_mut(r) {
+                    *to = *from;
+                }
+            }
+        }
+    }
+}
+
+/// `R` runs of `length` numbers, the first at `at`, each next one `step` further on.
+#[inline(always)]
+pub(crate) fn runs<const R: usize>(
+    from: &[f32],
+    at: usize,
+    step: usize,
+    length: usize,
+) -> [&[f32]; R] {
+    core::array::from_fn(|r| {
+        from.get(at.wrapping_add(r.wrapping_mul(step))..)
+            .and_then(|rest| rest.get(..length))
+            .unwrap_or(&[])
+    })
 }
 
 /// `sums[r][w] += rows[r][k] * columns[k][column + w]` for each k in ascending order; `columns` has rows of `stride`.
@@ -445,28 +646,14 @@ impl Task for Transpose<'_> {
 
     #[inline(always)]
     fn run<M: Machine, V: Vectors, const ROWS: usize>(self) {
-        let Self {
-            rows,
-            columns,
-            elements,
-            samples,
-            first,
-        } = self;
-        // Blocks of 16 elements read whole cache lines of the rows, and write few of the columns at a time.
-        const BLOCK: usize = 16;
-        for (block, columns) in columns
-            .chunks_mut(samples.saturating_mul(BLOCK).max(1))
-            .enumerate()
-        {
-            let at = first.wrapping_add(block.wrapping_mul(BLOCK));
-            for (index, row) in rows.chunks_exact(elements.max(1)).enumerate() {
-                let row = row.get(at..).unwrap_or(&[]);
-                for (column, &value) in columns.chunks_exact_mut(samples.max(1)).zip(row) {
-                    if let Some(to) = column.get_mut(index) {
-                        *to = value;
-                    }
-                }
-            }
-        }
+        let units = self.units();
+        transpose::<V, ROWS>(
+            self.rows.get(self.first..).unwrap_or(&[]),
+            self.elements,
+            self.samples,
+            units,
+            self.columns,
+            self.samples,
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! Max-pooling.
 
-use super::{Machine, Task, Vectors, load, sample, split, split_mut};
+use core::ops::Range;
+
+use super::{Machine, Task, Vectors, load, split, split_mut, store};
 use crate::shape::Window;
 
 /// `output[s][oy][ox][c]` is the largest input of the window; of equal ones the first in (ky, kx). Padding never wins.
@@ -51,22 +53,50 @@ impl Task for Forward<'_> {
             output,
             window,
         } = self;
+        let channels = window.channels_in;
         let inputs = input.chunks_exact(window.input_len().max(1));
         for (input, output) in inputs.zip(output.chunks_exact_mut(window.output_len().max(1))) {
-            let channels = window.channels_in;
-            for (place, output) in output.chunks_exact_mut(channels.max(1)).enumerate() {
-                let mut taps = Taps::new(&window, place);
-                let Some(first) = taps.next() else { continue };
-                for (best, &value) in output.iter_mut().zip(sample(input, first, channels)) {
-                    *best = value;
-                }
-                for tap in taps {
-                    for (best, &value) in output.iter_mut().zip(sample(input, tap, channels)) {
-                        *best = if value > *best { value } else { *best };
-                    }
+            let rows = output.chunks_exact_mut(window.x.output.wrapping_mul(channels).max(1));
+            for (oy, row) in rows.enumerate() {
+                let row_taps = window.y.taps(oy);
+                for (ox, output) in row.chunks_exact_mut(channels.max(1)).enumerate() {
+                    let taps = Taps::new(&window, &row_taps, ox);
+                    each_channel(
+                        channels,
+                        &mut Largest {
+                            input,
+                            output,
+                            taps,
+                        },
+                    );
                 }
             }
         }
+    }
+}
+
+/// The largest inputs of the window at one place.
+struct Largest<'a> {
+    input: &'a [f32],
+    output: &'a mut [f32],
+    taps: Taps,
+}
+
+impl Channels for Largest<'_> {
+    #[inline(always)]
+    fn channels<const W: usize>(&mut self, channel: usize) {
+        let mut taps = self.taps.clone();
+        let number = |tap: usize| load::<[f32; W]>(self.input, tap.wrapping_add(channel));
+        let Some(mut best) = taps.next().and_then(number) else {
+            return;
+        };
+        for tap in taps {
+            let Some(values) = number(tap) else { return };
+            for (best, value) in best.iter_mut().zip(values) {
+                *best = if value > *best { value } else { *best };
+            }
+        }
+        store(best, self.output, channel);
     }
 }
 
@@ -140,106 +170,118 @@ impl Task for InputGradient<'_> {
         let outputs = output
             .chunks_exact(output_len)
             .zip(gradient.chunks_exact(output_len));
+        let channels = window.channels_in;
         for ((input, input_gradient), (output, gradient)) in inputs.zip(outputs) {
             input_gradient.fill(0.0);
-            for place in 0..window.y.output.wrapping_mul(window.x.output) {
-                let channels = window.channels_in;
-                tiles_of_channels::<8>(channels, |channel, wide| {
-                    let at = place.wrapping_mul(channels).wrapping_add(channel);
-                    let go = if wide { winner::<8> } else { winner::<1> };
-                    go(
-                        input,
-                        input_gradient,
-                        output,
-                        gradient,
-                        at,
-                        channel,
-                        Taps::new(&window, place),
-                        channels,
-                    );
-                });
+            let places = output
+                .chunks_exact(channels.max(1))
+                .zip(gradient.chunks_exact(channels.max(1)));
+            let (mut oy, mut ox) = (0, 0);
+            let mut row_taps = window.y.taps(oy);
+            for (output, gradient) in places {
+                let mut winner = Winner {
+                    input,
+                    input_gradient: &mut *input_gradient,
+                    output,
+                    gradient,
+                    taps: Taps::new(&window, &row_taps, ox),
+                };
+                each_channel(channels, &mut winner);
+                ox = ox.wrapping_add(1);
+                if ox == window.x.output {
+                    (oy, ox) = (oy.wrapping_add(1), 0);
+                    row_taps = window.y.taps(oy);
+                }
             }
         }
     }
 }
 
-/// Calls `work(channel, true)` for each whole group of `LANES` channels, `work(channel, false)` for the rest.
+/// What is done to some neighbouring channels of a place.
+trait Channels {
+    fn channels<const W: usize>(&mut self, channel: usize);
+}
+
+/// Goes over all channels of a place, eight at a time where there are so many.
 #[inline(always)]
-fn tiles_of_channels<const LANES: usize>(channels: usize, mut work: impl FnMut(usize, bool)) {
+fn each_channel(channels: usize, work: &mut impl Channels) {
     let mut channel: usize = 0;
-    while channels.wrapping_sub(channel) >= LANES {
-        work(channel, true);
-        channel = channel.wrapping_add(LANES);
+    while channels.wrapping_sub(channel) >= 8 {
+        work.channels::<8>(channel);
+        channel = channel.wrapping_add(8);
     }
     while channel < channels {
-        work(channel, false);
+        work.channels::<1>(channel);
         channel = channel.wrapping_add(1);
     }
 }
 
-/// Adds the gradient of `W` neighbouring channels of one output place to the first tap that equals the largest value.
-#[inline(always)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one place of a loop nest, taken out to be compiled for two widths"
-)]
-fn winner<const W: usize>(
-    input: &[f32],
-    input_gradient: &mut [f32],
-    output: &[f32],
-    gradient: &[f32],
-    at: usize,
-    channel: usize,
+/// Hands the gradient of one output place to the first tap that equals the largest value.
+struct Winner<'a> {
+    input: &'a [f32],
+    input_gradient: &'a mut [f32],
+    output: &'a [f32],
+    gradient: &'a [f32],
     taps: Taps,
-    channels: usize,
-) {
-    let Some((best, mut rest)) = load::<[f32; W]>(output, at).zip(load::<[f32; W]>(gradient, at))
-    else {
-        return;
-    };
-    for tap in taps {
-        let at = tap.wrapping_mul(channels).wrapping_add(channel);
-        let to = input_gradient
-            .get_mut(at..)
-            .and_then(|to| to.first_chunk_mut::<W>());
-        let Some((values, to)) = load::<[f32; W]>(input, at).zip(to) else {
+}
+
+impl Channels for Winner<'_> {
+    #[inline(always)]
+    fn channels<const W: usize>(&mut self, channel: usize) {
+        let number = |from| load::<[f32; W]>(from, channel);
+        let Some((best, mut rest)) = number(self.output).zip(number(self.gradient)) else {
             return;
         };
-        for (((to, rest), value), best) in to.iter_mut().zip(&mut rest).zip(values).zip(best) {
-            // Adding +0.0 where another tap won changes no bit: the sum started at +0.0 and is never -0.0.
-            let won = value == best;
-            *to += if won { *rest } else { 0.0 };
-            *rest = if won { 0.0 } else { *rest };
+        for tap in self.taps.clone() {
+            let at = tap.wrapping_add(channel);
+            let to = self
+                .input_gradient
+                .get_mut(at..)
+                .and_then(|to| to.first_chunk_mut::<W>());
+            let Some((values, to)) = load::<[f32; W]>(self.input, at).zip(to) else {
+                return;
+            };
+            for (((to, rest), value), best) in to.iter_mut().zip(&mut rest).zip(values).zip(best) {
+                // Adding +0.0 where another tap won changes no bit: the sum started at +0.0 and is never -0.0.
+                let won = value == best;
+                *to += if won { *rest } else { 0.0 };
+                *rest = if won { 0.0 } else { *rest };
+            }
         }
     }
 }
 
-/// The input places (`y * width + x`) under the window at one output place, in the order (ky, kx).
+/// Where the numbers of the input places under the window at one output place begin, in the order (ky, kx).
 #[derive(Clone)]
 struct Taps {
-    place: usize,
+    at: usize,
     left: usize,
     row: usize,
     rows: usize,
     columns: usize,
     width: usize,
+    channels: usize,
 }
 
 impl Taps {
+    /// `row_taps` are the window's at the place's row.
     #[inline(always)]
-    fn new(window: &Window, place: usize) -> Self {
-        let oy = place.checked_div(window.x.output).unwrap_or(0);
-        let ox = place.wrapping_sub(oy.wrapping_mul(window.x.output));
-        let ((taps_y, iy), (taps_x, ix)) = (window.y.taps(oy), window.x.taps(ox));
-        let place = iy.wrapping_mul(window.x.input).wrapping_add(ix);
+    fn new(window: &Window, row_taps: &(Range<usize>, usize), ox: usize) -> Self {
+        let ((taps_y, iy), (taps_x, ix)) = (row_taps, window.x.taps(ox));
+        let channels = window.channels_in;
+        let width = window.x.input.wrapping_mul(channels);
+        let at = iy
+            .wrapping_mul(width)
+            .wrapping_add(ix.wrapping_mul(channels));
         let (rows, columns) = (taps_y.len(), taps_x.len());
         Self {
-            place,
+            at,
             left: columns,
-            row: place,
+            row: at,
             rows,
             columns,
-            width: window.x.input,
+            width,
+            channels,
         }
     }
 }
@@ -255,11 +297,11 @@ impl Iterator for Taps {
                 return None;
             }
             self.row = self.row.wrapping_add(self.width);
-            (self.place, self.left) = (self.row, self.columns);
+            (self.at, self.left) = (self.row, self.columns);
         }
-        let place = self.place;
-        self.place = place.wrapping_add(1);
+        let at = self.at;
+        self.at = at.wrapping_add(self.channels);
         self.left = self.left.wrapping_sub(1);
-        Some(place)
+        Some(at)
     }
 }

@@ -1,6 +1,6 @@
 //! Upsampling by whole factors, nearest neighbour.
 
-use super::{Machine, Task, Vectors, sample, split, split_mut};
+use super::{Machine, Task, Vector, Vectors, load, split, split_mut, store};
 use crate::shape::Window;
 
 /// `output[s][y][x][c] = input[s][y / rows][x / columns][c]`.
@@ -61,13 +61,26 @@ impl Task for Forward<'_> {
                 let places = large.chunks_exact_mut(window.x.size.wrapping_mul(channels).max(1));
                 for (value, places) in small.chunks_exact(channels).zip(places) {
                     for place in places.chunks_exact_mut(channels) {
-                        for (to, &value) in place.iter_mut().zip(value) {
-                            *to = value;
-                        }
+                        copy::<ROWS>(value, place);
                     }
                 }
             }
         }
+    }
+}
+
+/// Copies the channels of a place, in the widest groups that there are enough of.
+#[inline(always)]
+fn copy<const ROWS: usize>(mut from: &[f32], mut to: &mut [f32]) {
+    while ROWS > 1
+        && let Some((first, rest)) = from.split_first_chunk::<8>()
+        && let Some((first_to, rest_to)) = core::mem::take(&mut to).split_first_chunk_mut::<8>()
+    {
+        *first_to = *first;
+        (from, to) = (rest, rest_to);
+    }
+    for (to, &value) in to.iter_mut().zip(from) {
+        *to = value;
     }
 }
 
@@ -129,20 +142,56 @@ impl Task for InputGradient<'_> {
         for (small, block) in
             small_rows.zip(gradient.chunks_exact(large_row.wrapping_mul(window.y.size).max(1)))
         {
-            small.fill(0.0);
             for (x, sums) in small.chunks_exact_mut(channels).enumerate() {
-                for large in block.chunks_exact(large_row) {
-                    let first = x.wrapping_mul(window.x.size);
-                    for column in 0..window.x.size {
-                        for (sum, &value) in
-                            sums.iter_mut()
-                                .zip(sample(large, first.wrapping_add(column), channels))
-                        {
-                            *sum += value;
-                        }
-                    }
+                let first = x.wrapping_mul(window.x.size).wrapping_mul(channels);
+                let mut channel: usize = 0;
+                let copies = Copies {
+                    block,
+                    large_row,
+                    first,
+                    size: window.x.size,
+                    channels,
+                };
+                while ROWS > 1 && channels.wrapping_sub(channel) >= 8 {
+                    copies.sum::<8>(channel, sums);
+                    channel = channel.wrapping_add(8);
+                }
+                while channel < channels {
+                    copies.sum::<1>(channel, sums);
+                    channel = channel.wrapping_add(1);
                 }
             }
         }
+    }
+}
+
+/// The gradients of the copies of one place.
+struct Copies<'a> {
+    /// The rows that they lie in.
+    block: &'a [f32],
+    large_row: usize,
+    /// Where the first one begins in its row.
+    first: usize,
+    /// Copies in a row.
+    size: usize,
+    channels: usize,
+}
+
+impl Copies<'_> {
+    /// The sums of `W` neighbouring channels.
+    #[inline(always)]
+    fn sum<const W: usize>(&self, channel: usize, to: &mut [f32]) {
+        let mut sums = [0.0f32; W];
+        for large in self.block.chunks_exact(self.large_row) {
+            let mut at = self.first.wrapping_add(channel);
+            for _ in 0..self.size {
+                let Some(values) = load::<[f32; W]>(large, at) else {
+                    return;
+                };
+                sums = sums.plus(values);
+                at = at.wrapping_add(self.channels);
+            }
+        }
+        store(sums, to, channel);
     }
 }
