@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use narrows::data::{self, Reading};
 use narrows::error::Result;
 use narrows::model::Blob;
 use narrows::train::Checkpoint;
-use narrows::{data, files, train};
+use narrows::{files, train};
 use serde_json::json;
 
 use super::progress::{Console, stop_on_ctrl_c};
@@ -30,7 +31,7 @@ pub(super) struct Arguments {
     /// A preset (see `narrows preset`) or a file with a recipe
     #[arg(value_name = "PRESET|RECIPE.toml")]
     recipe: String,
-    /// A folder with MNIST's four IDX files, or a file: .npy, .npz or IDX [default: what comes with the program]
+    /// A folder with MNIST's four IDX files or with PNG and JPEG, or a file: .npy, .npz, IDX, WAV or .csv [default: what comes with the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Times that each sample is seen
@@ -60,7 +61,10 @@ impl Arguments {
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         let plan = recipe.plan()?;
         let (raw, place) = match &self.data {
-            Some(path) => (data::load(path)?, path.display().to_string()),
+            Some(path) => (
+                data::load(path, &Reading::of_plan(&plan))?,
+                path.display().to_string(),
+            ),
             None => (
                 data::bundled::load(recipe.data.bundled)?,
                 "bundled data".into(),

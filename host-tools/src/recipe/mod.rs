@@ -24,7 +24,7 @@
 mod presets;
 mod read;
 
-use narrows_core::blob::Preprocessing;
+use narrows_core::blob::{Filter, Preprocessing, Rule};
 use narrows_core::initializer::Initializer;
 use narrows_core::layer::{Activation, Layer, LayerKind};
 use narrows_core::loss::Loss;
@@ -70,9 +70,20 @@ pub struct DataRecipe {
     pub offset: f32,
     /// 1/255 by default, which takes bytes to the range from 0 to 1.
     pub scale: f32,
-    /// A recording with one axis is cut into windows as long as the network's input; one begins every `step` numbers.
-    /// By default as many as a window has.
-    pub step: Option<usize>,
+    /// A recording is cut into windows as long as the network's input; one begins every `step` frames, each a number of
+    /// every channel. By default as many as a window has.
+    pub step: Option<u32>,
+    /// Frames a second that a WAV must have. Any will do where none are named.
+    pub sample_rate: Option<u32>,
+    /// `[height, width]` that pictures are resized to: by default the network's input, if that is a picture. Pictures for a
+    /// flat input must have its size where nothing is named.
+    pub resize: Option<[u32; 2]>,
+    /// How they are resized: `"nearest"`, `"triangle"` or `"catmull_rom"`.
+    pub filter: Filter,
+    /// The columns of a CSV that are taken: by default all but `label`.
+    pub columns: Vec<String>,
+    /// The column of a CSV that has the labels.
+    pub label: Option<String>,
     /// The last part of the training data that is kept for validation, as in Keras. Where it is 0, the test data serve.
     pub validation_split: f64,
 }
@@ -84,6 +95,11 @@ impl Default for DataRecipe {
             offset: 0.0,
             scale: 1.0 / 255.0,
             step: None,
+            sample_rate: None,
+            resize: None,
+            filter: Filter::default(),
+            columns: Vec::new(),
+            label: None,
             validation_split: 0.0,
         }
     }
@@ -352,8 +368,28 @@ impl Recipe {
                 "data.validation_split: expected a number from 0 to below 1, but {given} came"
             )));
         }
-        if data.step == Some(0) {
-            return Err(flaw("data.step: expected at least 1, but 0 came".into()));
+        for (key, value) in [("step", data.step), ("sample_rate", data.sample_rate)] {
+            if value == Some(0) {
+                return Err(flaw(format!("data.{key}: expected at least 1, but 0 came")));
+            }
+        }
+        if let Some([height, width]) = data.resize {
+            let pixels = u64::from(height) * u64::from(width);
+            let len = self.network.input.len() as u64;
+            let fits = match self.network.input {
+                Shape::Flat { .. } => pixels > 0 && (len == pixels || len == 3 * pixels),
+                Shape::Picture {
+                    height: rows,
+                    width: columns,
+                    ..
+                } => [height, width] == [rows, columns],
+            };
+            if !fits || data.step.or(data.sample_rate).is_some() {
+                return Err(flaw(format!(
+                    "data.resize: expected the height and width of pictures for the input {}, and no step and sample_rate, but [{height}, {width}] came",
+                    self.network.input
+                )));
+            }
         }
         let training = &self.training;
         if training.epochs == 0 {
@@ -466,12 +502,26 @@ impl<'a> Plan<'a> {
         &self.options
     }
 
-    /// What integers go through.
+    /// What data go through.
     #[must_use]
     pub fn preprocessing(&self) -> Preprocessing {
+        let data = &self.recipe.data;
+        let (step, sample_rate, filter) = (data.step, data.sample_rate, data.filter);
+        let resize = |height, width| Rule::Resize {
+            height,
+            width,
+            filter,
+        };
+        let rule = match (data.resize, self.network.input()) {
+            (Some([height, width]), _) => resize(height, width),
+            _ if step.or(sample_rate).is_some() => Rule::Window { step, sample_rate },
+            (None, Shape::Picture { height, width, .. }) if height > 1 => resize(height, width),
+            _ => Rule::None,
+        };
         Preprocessing {
-            offset: self.recipe.data.offset,
-            scale: self.recipe.data.scale,
+            offset: data.offset,
+            scale: data.scale,
+            rule,
         }
     }
 
