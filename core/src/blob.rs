@@ -97,13 +97,53 @@ pub enum InputKind {
     },
 }
 
-/// What data goes through before the network: `(x - offset) · scale`.
+/// What data goes through before the network: the rule, and then `(x - offset) · scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// Taken off first.
     pub offset: f32,
     /// Multiplied with then.
     pub scale: f32,
+    /// How what is not a sample yet becomes one.
+    pub rule: Rule,
+}
+
+/// How a recording or a picture becomes samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rule {
+    /// Pictures have the input's size; recordings are cut into windows as long as the input, one after the other.
+    #[default]
+    None,
+    /// A recording is cut into windows as long as the input.
+    Window {
+        /// Frames, one number of each channel, from the beginning of a window to that of the next; as many as a window has
+        /// where none are named.
+        step: Option<u32>,
+        /// Frames a second that a recording must have, where it says how many it has.
+        sample_rate: Option<u32>,
+    },
+    /// A picture is resized.
+    Resize {
+        /// Rows of pixels.
+        height: u32,
+        /// Pixels of a row.
+        width: u32,
+        /// What the pixels between pixels are.
+        filter: Filter,
+    },
+}
+
+/// How a picture is resized. All are sums of products in single precision, none takes a function of a math library.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// The nearest pixel.
+    Nearest,
+    /// Linear interpolation, over as many pixels as one of the result covers.
+    #[default]
+    Triangle,
+    /// Cubic interpolation, likewise.
+    CatmullRom,
 }
 
 /// How parameters are stored.
@@ -326,17 +366,42 @@ fn check_header<'a>(header: &Header<'a>) -> Result<Network<'a>, Error> {
     let Preprocessing {
         offset,
         scale: factor,
+        rule,
     } = header.preprocessing;
     inference::check_finite(
         "header's number",
         &[scale, offset, factor, header.threshold.unwrap_or(0.0)],
     )?;
+    check_rule(rule)?;
     inference::check_math(header.math)?;
     let (expected, found) = (header.math_digest, header.math.digest());
     if expected != found {
         return Err(problem(BlobProblem::Math { expected, found }));
     }
     Network::new(header.input, &header.layers, header.code as usize)
+}
+
+/// Checks that no extent of a rule is zero.
+fn check_rule(rule: Rule) -> Result<(), Error> {
+    let extents = match rule {
+        Rule::None => [("", 1), ("", 1)],
+        Rule::Window { step, sample_rate } => [
+            ("preprocessing.step", step.unwrap_or(1)),
+            ("preprocessing.sample_rate", sample_rate.unwrap_or(1)),
+        ],
+        Rule::Resize { height, width, .. } => [
+            ("preprocessing.height", height),
+            ("preprocessing.width", width),
+        ],
+    };
+    match extents.iter().find(|(_, extent)| *extent == 0) {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::Setting {
+            key,
+            expected: "at least 1",
+            given: 0.0,
+        }),
+    }
 }
 
 /// The length in bytes of the blob with this header and `parameters` parameters.

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use common::{bits, checked, network, parameters};
 use narrows_core::blob::{
-    self, ALIGNMENT, BlobProblem, Golden, Header, InputKind, Model, ModelMut, Precision,
-    Preprocessing, Provenance, Rounding, VERSION,
+    self, ALIGNMENT, BlobProblem, Filter, Golden, Header, InputKind, Model, ModelMut, Precision,
+    Preprocessing, Provenance, Rounding, Rule, VERSION,
 };
 use narrows_core::error::Error;
 use narrows_core::inference::{self, Inference};
@@ -143,6 +143,7 @@ fn header<'a>(name: &'a str, network: &Network<'a>) -> Header<'a> {
         preprocessing: Preprocessing {
             offset: 0.0,
             scale: 1.0,
+            rule: Rule::None,
         },
         precision: Precision::F32,
         math: Math::Exact,
@@ -203,6 +204,20 @@ fn number() -> impl Strategy<Value = f32> {
     any::<f32>().prop_filter("finite", |x| x.is_finite())
 }
 
+fn rule() -> impl Strategy<Value = Rule> {
+    let extent = || prop::option::of(1..=u32::MAX);
+    let filter = prop::sample::select(vec![Filter::Nearest, Filter::Triangle, Filter::CatmullRom]);
+    prop_oneof![
+        Just(Rule::None),
+        (extent(), extent()).prop_map(|(step, sample_rate)| Rule::Window { step, sample_rate }),
+        (1..=u32::MAX, 1..=u32::MAX, filter).prop_map(|(height, width, filter)| Rule::Resize {
+            height,
+            width,
+            filter
+        })
+    ]
+}
+
 fn input_kind() -> impl Strategy<Value = InputKind> {
     prop_oneof![
         Just(InputKind::F32),
@@ -226,12 +241,13 @@ proptest! {
     fn what_was_written_is_read_where_it_lies(
         (input, kinds) in network(), seed: u64, name in "\\PC{0,16}", input_kind in input_kind(), math in math(),
         (offset, scale, threshold) in (number(), number(), prop::option::of(number())),
+        rule in rule(),
         (data_digest, recipe_digest, digest) in any::<(u32, u32, u32)>(),
     ) {
         let network = checked(input, &kinds);
         let header = Header {
             input_kind,
-            preprocessing: Preprocessing { offset, scale },
+            preprocessing: Preprocessing { offset, scale, rule },
             math,
             math_digest: math.digest(),
             threshold,
@@ -324,18 +340,19 @@ fn try_out(bytes: Aligned) {
 /// By hand from the specification in the module's documentation and postcard's.
 #[rustfmt::skip]
 const BY_HAND: &[u8] = &[
-    b'N', b'A', b'R', b'W', 1, 0, 0, 0, 40, 0, 0, 0, 12, 0, 0, 0,
+    b'N', b'A', b'R', b'W', 1, 0, 0, 0, 46, 0, 0, 0, 12, 0, 0, 0,
     2, b'a', b'b', // name
     0, 2, // input: flat, 2
     0, // input kind: f32
     1, 1, b'c', 0, 1, 1, // one layer: name, dense, 1 unit, relu
     0, // code
     0, 0, 0, 0x3f, 0, 0, 0x80, 0x40, // preprocessing: 0.5, 4.0
+    1, 1, 90, 1, 0xe8, 2, // a window every 90 frames, of 360 a second
     0, 0, 0, 0, // precision f32, math exact, its digest, no rounding
     1, 0, 0, 0x40, 0xc0, // threshold: -3.0
     0x80, 1, 1, 2, // provenance: seed 128, data, recipe
     3, 0xff, 0xff, 0xff, 0xff, 0x0f, // golden: seed, digest
-    0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0,
     0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0, 0x80, // 1.0, 2.0, -0.0
 ];
 
@@ -360,6 +377,10 @@ fn the_bytes_are_those_of_the_specification() {
         preprocessing: Preprocessing {
             offset: 0.5,
             scale: 4.0,
+            rule: Rule::Window {
+                step: Some(90),
+                sample_rate: Some(360),
+            },
         },
         threshold: Some(-3.0),
         provenance: Provenance {
@@ -859,6 +880,33 @@ fn a_code_outside_the_layers_and_a_name_that_is_there_twice_are_refused() {
 }
 
 #[test]
+fn rules_without_an_extent_are_refused() {
+    let window = |step, sample_rate| Rule::Window { step, sample_rate };
+    let resize = |height, width| Rule::Resize {
+        height,
+        width,
+        filter: Filter::Triangle,
+    };
+    for (rule, key) in [
+        (window(Some(0), Some(1)), "preprocessing.step"),
+        (window(None, Some(0)), "preprocessing.sample_rate"),
+        (resize(0, 1), "preprocessing.height"),
+        (resize(1, 0), "preprocessing.width"),
+    ] {
+        let mut header = dense_header();
+        header.preprocessing.rule = rule;
+        assert_eq!(
+            refused(with_header(&header).bytes()),
+            Error::Setting {
+                key,
+                expected: "at least 1",
+                given: 0.0
+            }
+        );
+    }
+}
+
+#[test]
 fn numbers_in_the_header_that_are_not_finite_are_refused() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let good = dense_header();
@@ -874,6 +922,7 @@ fn numbers_in_the_header_that_are_not_finite_are_refused() {
                 preprocessing: Preprocessing {
                     offset: bad,
                     scale: 1.0,
+                    rule: Rule::None,
                 },
                 ..good.clone()
             },
@@ -881,6 +930,7 @@ fn numbers_in_the_header_that_are_not_finite_are_refused() {
                 preprocessing: Preprocessing {
                     offset: 0.0,
                     scale: bad,
+                    rule: Rule::None,
                 },
                 ..good.clone()
             },
@@ -985,7 +1035,7 @@ fn fast_math_is_refused_by_name_where_the_build_has_none() {
 }
 
 /// The header of [`BY_HAND`], and where things are in it.
-const HEADER: Range<usize> = 16..56;
+const HEADER: Range<usize> = 16..62;
 const PARAMETERS: Range<usize> = 64..76;
 const NAME: usize = 1;
 const INPUT: usize = 3;
@@ -994,10 +1044,11 @@ const LAYERS: usize = 6;
 const LAYER_NAME: usize = 8;
 const LAYER_KIND: usize = 9;
 const ACTIVATION: usize = 11;
-const PRECISION: usize = 21;
-const MATH: usize = 22;
-const ROUNDING: usize = 24;
-const THRESHOLD: usize = 25;
+const RULE: usize = 21;
+const PRECISION: usize = 27;
+const MATH: usize = 28;
+const ROUNDING: usize = 30;
+const THRESHOLD: usize = 31;
 
 fn not_a_header(header: &[u8]) {
     let error = refused(assemble(header, &BY_HAND[PARAMETERS]).bytes());
@@ -1025,6 +1076,7 @@ fn bytes_that_do_not_decode_are_not_a_header() {
         (INPUT_KIND, 3),
         (LAYER_KIND, 6),
         (ACTIVATION, 5),
+        (RULE, 3),
         (PRECISION, 1),
         (MATH, 2),
         (THRESHOLD, 2),

@@ -245,6 +245,7 @@ fn model_of(input_kind: InputKind) -> (Network<'static>, Vec<f32>, Vec<u8>) {
         preprocessing: Preprocessing {
             offset: 0.0,
             scale: 1.0,
+            rule: blob::Rule::None,
         },
         precision: Precision::F32,
         math: Math::Exact,

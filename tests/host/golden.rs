@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use narrows_core::blob::{
-    self, Golden, Header, InputKind, Model, ModelMut, Precision, Preprocessing, Provenance,
+    self, Filter, Golden, Header, InputKind, Model, ModelMut, Precision, Preprocessing, Provenance,
+    Rule,
 };
 use narrows_core::inference::{self, Inference};
 use narrows_core::initializer::Initializer;
@@ -356,6 +357,18 @@ fn bless() {
             preprocessing: Preprocessing {
                 offset: 0.25,
                 scale: 2.0,
+                rule: match name {
+                    "dense" => Rule::None,
+                    "dense-fast" => Rule::Window {
+                        step: Some(90),
+                        sample_rate: Some(360),
+                    },
+                    _ => Rule::Resize {
+                        height: 7,
+                        width: 12,
+                        filter: Filter::CatmullRom,
+                    },
+                },
             },
             precision: Precision::F32,
             math,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use narrows::data::{self, bundled};
+use narrows::data::{self, Reading, bundled};
 use narrows::error::{Error, Result};
 use narrows::processor::Vectors;
 use narrows::recipe::Preset;
@@ -110,7 +110,10 @@ impl Training {
         let recipe = Preset::find("vanilla")?.recipe()?;
         let plan = recipe.plan()?;
         let (raw, place) = match &self.data {
-            Some(path) => (data::load(path)?, path.display().to_string()),
+            Some(path) => (
+                data::load(path, &Reading::of_plan(&plan))?,
+                path.display().to_string(),
+            ),
             None => (bundled::load(recipe.data.bundled)?, "bundled data".into()),
         };
         let train = raw.training_data(&plan, &place)?.train;
@@ -326,7 +329,8 @@ impl Worker {
         recipe.training.epochs = u32::MAX;
         let plan = recipe.plan()?;
         let place = self.data.display().to_string();
-        let mut data = data::load(&self.data)?.training_data(&plan, &place)?;
+        let mut data =
+            data::load(&self.data, &Reading::of_plan(&plan))?.training_data(&plan, &place)?;
         data.validation = None;
         let executor = self.threads.executor()?;
         super::print(json!({ "ready": true, "version": env!("CARGO_PKG_VERSION") }))?;

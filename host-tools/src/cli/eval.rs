@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use narrows::confusion::Confusion;
-use narrows::data;
+use narrows::data::{self, Reading};
 use narrows::error::{Error, Result};
 use narrows::evaluate::{Quality, evaluate};
 use narrows::model::Blob;
 use narrows::recipe::{Plan, Recipe};
+use narrows_core::blob::Rule;
 use serde_json::json;
 
 /// Say how well a model gives back samples, or how often it gives their labels
@@ -20,14 +21,17 @@ Examples:
 pub(super) struct Arguments {
     /// A blob
     model: PathBuf,
-    /// A folder with MNIST's IDX files, of which the test pictures are taken, or a file: .npy, .npz or IDX
+    /// A folder with MNIST's IDX files, of which the test pictures are taken, or with PNG and JPEG, or a file: .npy, .npz,
+    /// IDX, WAV or .csv
     data: PathBuf,
     /// Corrupt the samples first, as the training with this preset or recipe does
     #[arg(long, value_name = "PRESET|RECIPE.toml")]
     noise: Option<String>,
-    /// Cut a recording into windows, one of which begins every N numbers [default: their length]
-    #[arg(long, value_name = "N", value_parser = super::at_least_one::<usize>)]
-    step: Option<usize>,
+    /// Cut a recording into windows, one of which begins every N frames [default: as in training]
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<u32>)]
+    step: Option<u32>,
+    #[command(flatten)]
+    columns: super::Columns,
     #[command(flatten)]
     threads: super::Threads,
 }
@@ -45,14 +49,24 @@ impl Arguments {
                 plan.recipe().seed,
             )),
         };
-        let raw = data::load(&self.data)?;
+        let mut preprocessing = model.header.preprocessing;
+        if self.step.is_some() {
+            let sample_rate = match preprocessing.rule {
+                Rule::Window { sample_rate, .. } => sample_rate,
+                _ => None,
+            };
+            preprocessing.rule = Rule::Window {
+                step: self.step,
+                sample_rate,
+            };
+        }
+        let reading = Reading {
+            rule: preprocessing.rule,
+            ..self.columns.reading(&model)
+        };
+        let raw = data::load(&self.data, &reading)?;
         let place = self.data.display().to_string();
-        let samples = raw.test_data(
-            &model.network,
-            model.header.preprocessing,
-            self.step,
-            &place,
-        )?;
+        let samples = raw.test_data(&model.network, preprocessing, &place)?;
         if model.network.output().len() != model.network.input().len() {
             let confusion = Confusion::of(&self.threads.executor()?, &model, &samples)?;
             return super::print(if json {

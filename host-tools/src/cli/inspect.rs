@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use narrows::error::Result;
 use narrows::model::Blob;
 use narrows::processor::Desktop;
+use narrows_core::blob::Rule;
 use narrows_core::memory::bytes_of;
 use narrows_core::network::Network;
 use narrows_core::training::{self, Mode, Options};
@@ -45,6 +46,19 @@ fn training_bytes(network: &Network<'_>, mode: Mode, math: Math) -> Option<usize
     .map(bytes_of)
 }
 
+/// The keys are those of a recipe's section `[data]`.
+fn rule(rule: Rule) -> serde_json::Value {
+    match rule {
+        Rule::None => json!(null),
+        Rule::Window { step, sample_rate } => json!({ "step": step, "sample_rate": sample_rate }),
+        Rule::Resize {
+            height,
+            width,
+            filter,
+        } => json!({ "resize": [height, width], "filter": filter }),
+    }
+}
+
 impl Arguments {
     pub(super) fn run(self, json: bool) -> Result<()> {
         let blob = Blob::read(&self.model)?;
@@ -67,6 +81,7 @@ impl Arguments {
             return super::print(json!({
                     "name": header.name, "input": network.input().to_string(), "layers": layers, "code": network.code(),
                     "offset": header.preprocessing.offset, "scale": header.preprocessing.scale,
+                    "rule": rule(header.preprocessing.rule),
                     "math": format!("{:?}", header.math).to_lowercase(), "seed": provenance.seed,
                     "data_digest": provenance.data_digest, "recipe_digest": provenance.recipe_digest,
                     "golden_digest": header.golden.digest, "parameters": network.parameter_len(),
@@ -129,6 +144,24 @@ impl Arguments {
             "integers become   (x - {}) * {}",
             header.preprocessing.offset, header.preprocessing.scale
         ))?;
+        match header.preprocessing.rule {
+            Rule::None => {}
+            Rule::Window { step, sample_rate } => {
+                let step = step.map_or("one after the other".into(), |step| {
+                    format!("one every {step} frames")
+                });
+                let rate = sample_rate.map_or(String::new(), |rate| format!(", {rate} a second"));
+                super::print(format!("recordings become windows, {step}{rate}"))?;
+            }
+            Rule::Resize {
+                height,
+                width,
+                filter,
+            } => super::print(format!(
+                "pictures become   {height} x {width} pixels, {}",
+                json!(filter).as_str().unwrap_or_default()
+            ))?,
+        }
         super::print(format!(
             "math              {}",
             format!("{:?}", header.math).to_lowercase()

@@ -20,10 +20,12 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use narrows::confusion::Confusion;
+use narrows::data::Reading;
 use narrows::error::{Error, Result};
 use narrows::processor::Desktop;
 use narrows::recipe::{Preset, Recipe};
 use narrows::{files, model::Part};
+use narrows_core::blob::Model;
 
 /// Trains autoencoders, exports them for Cortex-M, and runs them with the bits that the device gives.
 #[derive(Parser)]
@@ -154,6 +156,28 @@ impl Threads {
 
     fn executor(&self) -> Result<Desktop> {
         Desktop::new(self.count())
+    }
+}
+
+/// Columns of a CSV.
+#[derive(clap::Args)]
+struct Columns {
+    /// Columns of a CSV that are taken, with commas between them [default: all but the labels]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Column of a CSV that has the labels
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
+}
+
+impl Columns {
+    /// How a model's data are read, with these columns.
+    fn reading(&self, model: &Model<'_>) -> Reading<'_> {
+        Reading {
+            columns: &self.columns,
+            label: self.label.as_deref(),
+            ..Reading::of_model(model)
+        }
     }
 }
 

@@ -12,12 +12,14 @@ use serde_json::json;
 pub(super) struct Arguments {
     /// A blob
     model: PathBuf,
-    /// Samples: .npy, .npz or IDX; integers are prepared as for training
+    /// Samples: .npy, .npz, IDX, WAV, .csv or a folder of PNG and JPEG, prepared as for training
     #[arg(value_name = "IN.npy")]
     input: PathBuf,
     /// Where the answers are written
     #[arg(value_name = "OUT.npy")]
     output: PathBuf,
+    #[command(flatten)]
+    columns: super::Columns,
     #[command(flatten)]
     threads: super::Threads,
 }
@@ -26,7 +28,12 @@ impl Arguments {
     pub(super) fn run(self, part: Part, json: bool) -> Result<()> {
         let blob = Blob::read(&self.model)?;
         let model = blob.model()?;
-        let raw = data::load(&self.input)?;
+        let (network, preprocessing) = (&model.network, model.header.preprocessing);
+        let mut reading = self.columns.reading(&model);
+        if part == Part::Decode {
+            reading.input = network.code_shape();
+        }
+        let raw = data::load(&self.input, &reading)?;
         let nothing = || Error::Data {
             place: self.input.display().to_string(),
             expected: "samples".into(),
@@ -34,13 +41,10 @@ impl Arguments {
         };
         let array = raw.train.or(raw.test).ok_or_else(nothing)?;
         let samples = match part {
-            Part::Decode => array.samples(model.network.code_shape(), None, UNTOUCHED, None)?,
-            _ => {
-                let preprocessing = model.header.preprocessing;
-                array.samples(model.network.input(), None, preprocessing, None)?
-            }
+            Part::Decode => array.samples(reading.input, UNTOUCHED, None)?,
+            _ => array.samples(reading.input, preprocessing, None)?,
         };
-        array.check(FINITE, model.header.preprocessing)?;
+        array.check(FINITE, preprocessing)?;
         if samples.is_empty() {
             return Err(nothing());
         }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use narrows::data::{self, Reading};
 use narrows::error::Result;
 use narrows::model::Blob;
 use narrows::recipe::Plan;
 use narrows::train::{Checkpoint, Epoch, Record, StageEnd, Warning, Watcher};
-use narrows::{data, files, train, weights};
+use narrows::{files, train, weights};
 use serde_json::json;
 
 use super::progress::{Console, stop_on_ctrl_c};
@@ -25,6 +26,7 @@ use super::progress::{Console, stop_on_ctrl_c};
 Examples:
   narrows train vanilla
   narrows train denoising --data fashion-mnist --epochs 20 --out models
+  narrows train denoising --data noisy.npy --target clean.npy
   narrows preset convolutional > mine.toml
   narrows train mine.toml --data pictures.npz
   narrows train mine.toml --data pictures.npz --epochs 10 --resume")]
@@ -32,9 +34,18 @@ pub(super) struct Arguments {
     /// A preset (see `narrows preset`) or a file with a recipe
     #[arg(value_name = "PRESET|RECIPE.toml")]
     recipe: String,
-    /// A folder with MNIST's four IDX files, or a file: .npy, .npz or IDX [default: what comes with the program]
+    /// A folder with MNIST's four IDX files or with PNG and JPEG, or a file: .npy, .npz, IDX, WAV or .csv [default: what comes with the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// What the network is to make of each sample, in the same order: clean ones for noisy ones, say
+    #[arg(long, value_name = "DATA", requires = "data")]
+    target: Option<PathBuf>,
+    /// The columns of a CSV that are taken [default: the recipe's, or all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// The column of a CSV that has the labels [default: the recipe's]
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
     /// Times that each sample is seen
     #[arg(long, value_name = "N", value_parser = super::at_least_one::<u32>)]
     epochs: Option<u32>,
@@ -69,15 +80,31 @@ impl Arguments {
             training.steps = self.steps.or(training.steps);
         }
         recipe.seed = self.seed.unwrap_or(recipe.seed);
+        if !self.columns.is_empty() {
+            recipe.data.columns.clone_from(&self.columns);
+        }
+        if self.label.is_some() {
+            recipe.data.label.clone_from(&self.label);
+        }
         let plan = recipe.plan()?;
         let (raw, place) = match &self.data {
-            Some(path) => (data::load(path)?, path.display().to_string()),
+            Some(path) => (
+                data::load(path, &Reading::of_plan(&plan))?,
+                path.display().to_string(),
+            ),
             None => (
                 data::bundled::load(recipe.data.bundled)?,
                 "bundled data".into(),
             ),
         };
-        let data = raw.training_data(&plan, &place)?;
+        let data = match &self.target {
+            None => raw.training_data(&plan, &place)?,
+            Some(path) => {
+                let targets = data::load(path, &Reading::of_plan(&plan))?;
+                let targets_place = path.display().to_string();
+                raw.training_pairs(targets, &plan, [&place, &targets_place])?
+            }
+        };
         let checkpoint = self.out.join(format!("{}.checkpoint", recipe.name));
         let model = self.out.join(format!("{}.narrows", recipe.name));
         let from = if self.resume {
@@ -101,7 +128,7 @@ impl Arguments {
             executor.vectors().to_string(),
         );
         if let Some(from) = from.as_ref().filter(|_| self.resume) {
-            record.resume(&run, from);
+            record.resume(&plan, &run, from);
         }
         let mut keeper = Keeper {
             console: Console::new(&plan, samples, json, Some(checkpoint.clone())),
@@ -124,7 +151,7 @@ impl Arguments {
             &executor,
             &plan,
             &outcome.parameters,
-            data.train.digest()?,
+            data.digest()?,
             &model,
         )?;
         blob.save()?;

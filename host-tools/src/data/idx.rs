@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Reads a folder with files named as MNIST's, of which the labels and the test data may be missing.
+/// Reads a folder with files named as MNIST's, of which the labels and the training or the test data may be
+/// missing; none where both are.
 ///
 /// # Errors
 /// [`Error::File`] and [`Error::Data`].
-pub fn load_folder(folder: &Path) -> Result<Raw> {
+pub(super) fn load_folder(folder: &Path) -> Result<Option<Raw>> {
     let read = |name: &str| -> Result<Option<Array>> {
         // Some copies of MNIST write `train-images.idx3-ubyte`.
         for name in [name.to_owned(), name.replace("-idx", ".idx")] {
@@ -34,14 +35,7 @@ pub fn load_folder(folder: &Path) -> Result<Raw> {
         test: read("t10k-images-idx3-ubyte")?,
         test_labels: read("t10k-labels-idx1-ubyte")?,
     };
-    if raw.train.is_none() && raw.test.is_none() {
-        return Err(Error::Data {
-            place: folder.display().to_string(),
-            expected: "train-images-idx3-ubyte or t10k-images-idx3-ubyte, perhaps with .gz".into(),
-            given: "neither is there".into(),
-        });
-    }
-    Ok(raw)
+    Ok((raw.train.is_some() || raw.test.is_some()).then_some(raw))
 }
 
 /// An array whose numbers stay where they are, or are unpacked into memory.
@@ -94,7 +88,7 @@ fn read_header(reader: &mut impl Read, place: &str) -> Result<(Kind, Vec<usize>)
     reader.read_exact(&mut magic).map_err(broken(place))?;
     let [0, 0, kind, axes] = magic else {
         let given = format!("a file that begins with {magic:02x?} came");
-        return Err(error("IDX (00 00 08 ..), NumPy or gzip", given));
+        return Err(error("IDX (00 00 08 ..), NumPy, WAV, .csv or gzip", given));
     };
     let kind = match kind {
         0x08 => Kind::U8,

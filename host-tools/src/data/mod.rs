@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | IDX, gzipped or not, one file or a folder with MNIST's four | [`idx`] |
 //! | NumPy's `.npy` and `.npz` | [`numpy`] |
+//! | a recording as WAV, of integers or real numbers | `wav` |
+//! | CSV with a header: a row a sample, or a recording with a column for each channel | `csv` |
+//! | a folder of PNG and JPEG, or of folders of them, one for each class | `pictures` |
 //! | what comes with the library | [`bundled`] |
 //!
 //! An [`Array`] is what a file says, with its [`Numbers`] where they lie: what is not compressed is never read as a whole.
@@ -12,15 +15,18 @@
 //! [`Samples`] are read one by one, in any order.
 
 pub mod bundled;
+mod csv;
 pub mod idx;
 mod numbers;
 pub mod numpy;
+mod pictures;
 mod samples;
+mod wav;
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use narrows_core::blob::Preprocessing;
+use narrows_core::blob::{Model, Preprocessing, Rule};
 use narrows_core::network::Network;
 use narrows_core::shape::Shape;
 
@@ -41,6 +47,8 @@ pub struct Array {
     pub shape: Vec<usize>,
     /// As many as the product of the extents.
     pub numbers: Numbers,
+    /// Whether the first axis counts the frames of a recording, and the second, if there is one, its channels.
+    pub recording: bool,
 }
 
 /// Arrays that belong together.
@@ -63,15 +71,80 @@ pub struct Data {
     pub train: Samples,
     /// What the run is judged by after each epoch, where there is something.
     pub validation: Option<Samples>,
+    /// What the network is to make of each sample of `train`, where that is not the sample itself.
+    pub targets: Option<Samples>,
+    /// The same for `validation`.
+    pub validation_targets: Option<Samples>,
 }
 
-/// Reads a folder with MNIST's file names, or one file of any known kind.
+impl Data {
+    /// CRC-32 of the training samples, and of their targets where they have some: for a blob's provenance.
+    ///
+    /// # Errors
+    /// As [`Samples::digest`].
+    pub fn digest(&self) -> Result<u32> {
+        let inputs = self.train.digest()?;
+        let Some(targets) = &self.targets else {
+            return Ok(inputs);
+        };
+        let both = [inputs.to_le_bytes(), targets.digest()?.to_le_bytes()];
+        Ok(crc32fast::hash(both.as_flattened()))
+    }
+}
+
+/// What is asked of files that do not say it themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// What a sample is to be.
+    pub input: Shape,
+    /// What becomes of recordings and pictures.
+    pub rule: Rule,
+    /// Names of the columns of a CSV that are taken; all where there are none.
+    pub columns: &'a [String],
+    /// Name of the column with the labels.
+    pub label: Option<&'a str>,
+}
+
+impl<'a> Reading<'a> {
+    /// As a plan asks for it.
+    #[must_use]
+    pub fn of_plan(plan: &recipe::Plan<'a>) -> Self {
+        let settings = &plan.recipe().data;
+        Self {
+            input: plan.network().input(),
+            rule: plan.preprocessing().rule,
+            columns: &settings.columns,
+            label: settings.label.as_deref(),
+        }
+    }
+
+    /// As a model asks for it: all columns, no labels.
+    #[must_use]
+    pub fn of_model(model: &Model<'_>) -> Self {
+        Self {
+            input: model.network.input(),
+            rule: model.header.preprocessing.rule,
+            columns: &[],
+            label: None,
+        }
+    }
+}
+
+/// Reads a folder with MNIST's file names or with pictures, or one file of any known kind.
 ///
 /// # Errors
 /// [`Error::File`] and [`Error::Data`].
-pub fn load(path: &Path) -> Result<Raw> {
+pub fn load(path: &Path, reading: &Reading<'_>) -> Result<Raw> {
     if path.is_dir() {
-        return idx::load_folder(path);
+        return match idx::load_folder(path)? {
+            None if pictures::are_in(path)? => pictures::load_folder(path, reading),
+            None => Err(Error::Data {
+                place: path.display().to_string(),
+                expected: "train-images-idx3-ubyte or t10k-images-idx3-ubyte, perhaps with .gz, or pictures".into(),
+                given: "neither is there".into(),
+            }),
+            Some(raw) => Ok(raw),
+        };
     }
     let source = Source::open(path)?;
     let place = path.display().to_string();
@@ -80,12 +153,23 @@ pub fn load(path: &Path) -> Result<Raw> {
         ..Raw::default()
     };
     let mut start = Vec::new();
-    let read = source.reader().take(8).read_to_end(&mut start);
+    let read = source.reader().take(12).read_to_end(&mut start);
     read.map_err(Error::file(path, "read"))?;
-    if numpy::is_npy(&start) {
+    let is_csv = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    if is_csv {
+        csv::open(&source, &place, reading)
+    } else if numpy::is_npy(&start) {
         numpy::open(source, place).map(whole)
     } else if numpy::is_npz(&start) {
         numpy::open_npz(BufReader::new(source.reader()), &place)
+    } else if wav::is_wav(&start) {
+        let sample_rate = match reading.rule {
+            Rule::Window { sample_rate, .. } => sample_rate,
+            _ => None,
+        };
+        wav::open(source, place, sample_rate).map(whole)
     } else {
         idx::open(source, place).map(whole)
     }
@@ -96,12 +180,50 @@ impl Raw {
     /// else the test samples are what validates.
     ///
     /// # Errors
-    /// As [`Array::samples`]; [`Error::Data`] where there is nothing to train on.
+    /// As [`Array::samples`] and [`Array::check`]; [`Error::Data`] where there is nothing to train on.
     pub fn training_data(self, plan: &recipe::Plan<'_>, place: &str) -> Result<Data> {
+        self.prepared(plan, place, plan.range())
+    }
+
+    /// Prepares pairs: these are what the network is given, and may be outside the range that it can give back, and each
+    /// sample of `targets` is what it is to make of the sample at the same place.
+    ///
+    /// # Errors
+    /// As [`Self::training_data`]; [`Error::Data`] where there are more or fewer targets than inputs.
+    pub fn training_pairs(
+        self,
+        targets: Self,
+        plan: &recipe::Plan<'_>,
+        [place, targets_place]: [&str; 2],
+    ) -> Result<Data> {
+        let inputs = self.prepared(plan, place, FINITE)?;
+        let targets = targets.training_data(plan, targets_place)?;
+        let validation = |data: &Data| data.validation.as_ref().map_or(0, Samples::len);
+        let expected = [inputs.train.len(), validation(&inputs)];
+        let given = [targets.train.len(), validation(&targets)];
+        if expected != given {
+            let count = |[train, validation]: [usize; 2]| {
+                format!("{train} samples to train on and {validation} to validate with")
+            };
+            return Err(Error::Data {
+                place: targets_place.into(),
+                expected: format!("a target for each of {place}: {}", count(expected)),
+                given: format!("{} came", count(given)),
+            });
+        }
+        Ok(Data {
+            targets: Some(targets.train),
+            validation_targets: targets.validation,
+            ..inputs
+        })
+    }
+
+    /// The data with all numbers within `range`.
+    fn prepared(self, plan: &recipe::Plan<'_>, place: &str, range: [f32; 2]) -> Result<Data> {
         let (settings, network) = (&plan.recipe().data, plan.network());
-        let (range, preprocessing) = (plan.range(), plan.preprocessing());
+        let preprocessing = plan.preprocessing();
         let prepare = |array: Array, labels| {
-            let samples = array.samples(network.input(), settings.step, preprocessing, labels)?;
+            let samples = array.samples(network.input(), preprocessing, labels)?;
             array.check(range, preprocessing).map(|()| samples)
         };
         let Some(train) = self.train else {
@@ -128,7 +250,12 @@ impl Raw {
                 given: "none came".into(),
             });
         }
-        Ok(Data { train, validation })
+        Ok(Data {
+            train,
+            validation,
+            targets: None,
+            validation_targets: None,
+        })
     }
 
     /// Prepares what a model is judged by: the test samples, or all there are.
@@ -139,7 +266,6 @@ impl Raw {
         self,
         network: &Network<'_>,
         preprocessing: Preprocessing,
-        step: Option<usize>,
         place: &str,
     ) -> Result<Samples> {
         let (array, labels) = match self.test {
@@ -152,7 +278,7 @@ impl Raw {
             given: "none came".into(),
         };
         let array = array.ok_or_else(nothing)?;
-        let samples = array.samples(network.input(), step, preprocessing, labels)?;
+        let samples = array.samples(network.input(), preprocessing, labels)?;
         array.check(recipe::range(network), preprocessing)?;
         if samples.is_empty() {
             Err(nothing())
@@ -166,6 +292,7 @@ impl Raw {
 pub const UNTOUCHED: Preprocessing = Preprocessing {
     offset: 0.0,
     scale: 1.0,
+    rule: Rule::None,
 };
 
 /// All finite numbers, for [`Array::check`].
@@ -206,7 +333,23 @@ impl Array {
             place,
             shape,
             numbers,
+            recording: false,
         })
+    }
+
+    /// A recording `[frame][channel]`, or `[frame]` where there is one channel; a part of a frame at the end is left out.
+    fn recording(place: String, channels: usize, numbers: Numbers) -> Self {
+        let frames = numbers.len() / channels.max(1);
+        Self {
+            place,
+            shape: if channels == 1 {
+                vec![frames]
+            } else {
+                vec![frames, channels]
+            },
+            numbers: numbers.first(frames.saturating_mul(channels)),
+            recording: true,
+        }
     }
 
     /// An array whose numbers are all that is left of `reader`. Memory is taken for what comes, never for what the shape
@@ -261,7 +404,7 @@ impl Array {
                 continue;
             }
             let index = block.iter().position(|value| !within(value)).unwrap_or(0);
-            let (value, Preprocessing { offset, scale }) = (block[index], preprocessing);
+            let (value, Preprocessing { offset, scale, .. }) = (block[index], preprocessing);
             let how = if counts.is_some() {
                 format!(" as (count - {offset}) * {scale}")
             } else {
@@ -289,29 +432,56 @@ impl Array {
 
     /// The samples of the shape `input`, unchecked: see [`Self::check`].
     ///
-    /// A sample must have the axes of `input`, or it or the input is flat; axes of extent one don't count. An array with
-    /// one axis that is longer than a sample is a recording: it is cut into windows, one of which begins every `step`
-    /// numbers, by default as many as a window has. Nothing is copied but labels.
+    /// A sample must have the axes of `input`, or it or the input is flat; axes of extent one don't count. A recording, or an
+    /// array with one axis that is longer than a sample, is cut into windows as the rule says. Nothing is copied but labels.
     ///
     /// # Errors
     /// [`Error::Data`] where the shape is another, and where labels are not an integer from 0 to 255 for each sample.
     pub fn samples(
         &self,
         input: Shape,
-        step: Option<usize>,
         preprocessing: Preprocessing,
         labels: Option<Self>,
     ) -> Result<Samples> {
         let len = input.len();
+        let error = |expected: String, given: String| Error::Data {
+            place: self.place.clone(),
+            expected,
+            given,
+        };
         let (count, stride) = match &self.shape[..] {
-            [frames] if *frames != len => {
-                let step = step.unwrap_or(len).max(1);
-                let windows = frames.checked_sub(len).ok_or_else(|| Error::Data {
-                    place: self.place.clone(),
-                    expected: format!("a recording of at least {len} numbers, as a sample has"),
-                    given: format!("{frames} came"),
+            [frames, channels @ ..]
+                if self.recording || (channels.is_empty() && *frames != len) =>
+            {
+                let channels = channels.first().map_or(1, |channels| *channels);
+                let fitting = match input {
+                    Shape::Picture {
+                        height: 1,
+                        channels: expected,
+                        ..
+                    } if self.recording => expected as usize == channels,
+                    _ => channels > 0 && len.is_multiple_of(channels),
+                };
+                if !fitting {
+                    return Err(error(
+                        format!("channels for windows of {input}"),
+                        format!("{channels} came"),
+                    ));
+                }
+                let window = len / channels;
+                let step = match preprocessing.rule {
+                    Rule::Window {
+                        step: Some(step), ..
+                    } => (step as usize).max(1),
+                    _ => window,
+                };
+                let windows = frames.checked_sub(window).ok_or_else(|| {
+                    error(
+                        format!("a recording of at least {window} numbers, as a sample has"),
+                        format!("{frames} came"),
+                    )
                 })?;
-                (windows / step + 1, step)
+                (windows / step + 1, step.saturating_mul(channels))
             }
             shape => {
                 let (count, axes) = match shape.split_first() {
@@ -319,11 +489,10 @@ impl Array {
                     _ => (1, shape),
                 };
                 if !fits(axes, input) {
-                    return Err(Error::Data {
-                        place: self.place.clone(),
-                        expected: format!("samples of {input}"),
-                        given: format!("samples of {axes:?} came"),
-                    });
+                    return Err(error(
+                        format!("samples of {input}"),
+                        format!("samples of {axes:?} came"),
+                    ));
                 }
                 (count, len)
             }

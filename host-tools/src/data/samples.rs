@@ -176,7 +176,7 @@ impl Samples {
 }
 
 /// Prepares counts: `(x - offset) * scale`.
-pub(super) fn prepare(Preprocessing { offset, scale }: Preprocessing, counts: &mut [f32]) {
+pub(super) fn prepare(Preprocessing { offset, scale, .. }: Preprocessing, counts: &mut [f32]) {
     for count in counts {
         *count = (*count - offset) * scale;
     }

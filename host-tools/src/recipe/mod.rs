@@ -25,6 +25,7 @@ mod plan;
 mod presets;
 mod read;
 
+use narrows_core::blob::Filter;
 use narrows_core::initializer::Initializer;
 use narrows_core::layer::{Activation, Layer, LayerKind};
 use narrows_core::loss::Loss;
@@ -74,9 +75,20 @@ pub struct DataRecipe {
     pub offset: f32,
     /// 1/255 by default, which takes bytes to the range from 0 to 1.
     pub scale: f32,
-    /// A recording with one axis is cut into windows as long as the network's input; one begins every `step` numbers.
-    /// By default as many as a window has.
-    pub step: Option<usize>,
+    /// A recording is cut into windows as long as the network's input; one begins every `step` frames, each a number of
+    /// every channel. By default as many as a window has.
+    pub step: Option<u32>,
+    /// Frames a second that a WAV must have. Any will do where none are named.
+    pub sample_rate: Option<u32>,
+    /// `[height, width]` that pictures are resized to: by default the network's input, if that is a picture. Pictures for a
+    /// flat input must have its size where nothing is named.
+    pub resize: Option<[u32; 2]>,
+    /// How they are resized: `"nearest"`, `"triangle"` or `"catmull_rom"`.
+    pub filter: Filter,
+    /// The columns of a CSV that are taken: by default all but `label`.
+    pub columns: Vec<String>,
+    /// The column of a CSV that has the labels.
+    pub label: Option<String>,
     /// Only samples with these labels are trained and validated on.
     pub classes: Option<Vec<u8>>,
     /// The last part of the training data that is kept for validation, as in Keras. Where it is 0, the test data serve.
@@ -90,6 +102,11 @@ impl Default for DataRecipe {
             offset: 0.0,
             scale: 1.0 / 255.0,
             step: None,
+            sample_rate: None,
+            resize: None,
+            filter: Filter::default(),
+            columns: Vec::new(),
+            label: None,
             classes: None,
             validation_split: 0.0,
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use narrows_core::blob::Preprocessing;
+use narrows_core::blob::{Preprocessing, Rule};
 use narrows_core::layer::{Activation, Layer, Work};
 use narrows_core::loss::Loss;
 use narrows_core::math::{Math, cos_turns};
@@ -79,8 +79,28 @@ impl Recipe {
                 "data.validation_split: expected a number from 0 to below 1, but {given} came"
             )));
         }
-        if data.step == Some(0) {
-            return Err(flaw("data.step: expected at least 1, but 0 came"));
+        for (key, value) in [("step", data.step), ("sample_rate", data.sample_rate)] {
+            if value == Some(0) {
+                return Err(flaw(format!("data.{key}: expected at least 1, but 0 came")));
+            }
+        }
+        if let Some([height, width]) = data.resize {
+            let pixels = u64::from(height) * u64::from(width);
+            let len = self.network.input.len() as u64;
+            let fits = match self.network.input {
+                Shape::Flat { .. } => pixels > 0 && (len == pixels || len == 3 * pixels),
+                Shape::Picture {
+                    height: rows,
+                    width: columns,
+                    ..
+                } => [height, width] == [rows, columns],
+            };
+            if !fits || data.step.or(data.sample_rate).is_some() {
+                return Err(flaw(format!(
+                    "data.resize: expected the height and width of pictures for the input {}, and no step and sample_rate, but [{height}, {width}] came",
+                    self.network.input
+                )));
+            }
         }
         if data.classes.as_ref().is_some_and(Vec::is_empty) {
             return Err(flaw(
@@ -364,12 +384,26 @@ impl<'a> Plan<'a> {
         self.recipe.network.math
     }
 
-    /// What integers go through.
+    /// What data go through.
     #[must_use]
     pub fn preprocessing(&self) -> Preprocessing {
+        let data = &self.recipe.data;
+        let (step, sample_rate, filter) = (data.step, data.sample_rate, data.filter);
+        let resize = |height, width| Rule::Resize {
+            height,
+            width,
+            filter,
+        };
+        let rule = match (data.resize, self.network.input()) {
+            (Some([height, width]), _) => resize(height, width),
+            _ if step.or(sample_rate).is_some() => Rule::Window { step, sample_rate },
+            (None, Shape::Picture { height, width, .. }) if height > 1 => resize(height, width),
+            _ => Rule::None,
+        };
         Preprocessing {
-            offset: self.recipe.data.offset,
-            scale: self.recipe.data.scale,
+            offset: data.offset,
+            scale: data.scale,
+            rule,
         }
     }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Epoch;
 use crate::data::Data;
 use crate::error::{Error, Result};
 use crate::files;
@@ -65,6 +66,8 @@ pub struct Checkpoint {
     pub state: Vec<f32>,
     /// The best epoch, where the recipe wants it kept.
     pub best: Option<Best>,
+    /// The figures of the last finished epoch of the stage, without the times that it took.
+    pub last: Option<Epoch>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +81,7 @@ struct Header {
     decoder: usize,
     state: usize,
     best: Option<(u32, f64, usize)>,
+    last: Option<Epoch>,
 }
 
 impl Checkpoint {
@@ -100,7 +104,7 @@ impl Checkpoint {
         };
         Ok(Self {
             recipe_digest: digest(plan.recipe()),
-            data_digest: data.train.digest()?,
+            data_digest: data.digest()?,
             at: Position::default(),
             steps,
             powers,
@@ -108,6 +112,7 @@ impl Checkpoint {
             decoder: decoder.unwrap_or_default(),
             state,
             best: None,
+            last: None,
         })
     }
 
@@ -129,6 +134,7 @@ impl Checkpoint {
                 .best
                 .as_ref()
                 .map(|best| (best.epoch, best.loss, best.parameters.len())),
+            last: self.last,
         };
         let best = self.best.iter().flat_map(|best| &best.parameters);
         let numbers = self.parameters.iter().chain(&self.decoder);
@@ -174,7 +180,7 @@ impl Checkpoint {
                 digest(plan.recipe())
             )));
         }
-        let given = data.train.digest()?;
+        let given = data.digest()?;
         if checkpoint.data_digest != given {
             let expected = checkpoint.data_digest;
             return Err(unusable(format!(
@@ -268,6 +274,7 @@ impl Checkpoint {
                 loss,
                 parameters: numbers.collect(),
             }),
+            last: header.last,
         })
     }
 }

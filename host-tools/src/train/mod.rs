@@ -157,7 +157,7 @@ pub fn run(
     let members = feed::members(plan, &data.train, "training")?;
     let train = Set {
         inputs: &data.train,
-        targets: None,
+        targets: data.targets.as_ref(),
         members: &members,
     };
     let judges = match &data.validation {
@@ -167,7 +167,7 @@ pub fn run(
     let validation = data.validation.as_ref().filter(|_| !judges.is_empty());
     let validation = validation.map(|inputs| Set {
         inputs,
-        targets: None,
+        targets: data.validation_targets.as_ref(),
         members: &judges,
     });
     let mut from = from;
@@ -182,7 +182,14 @@ pub fn run(
         .map_err(Error::core("checkpoint"))?;
     let mut epochs = Vec::new();
     for stage in plan.stages().iter().skip(first) {
-        let mut run = StageRun::new(plan, stage, (train, validation), parameters, from.take())?;
+        let mut run = StageRun::new(
+            plan,
+            stage,
+            data,
+            (train, validation),
+            parameters,
+            from.take(),
+        )?;
         let mut memory = zeros("training", run.memory_len()?)?;
         let finished = run.train(executor, &mut memory, watcher, &mut epochs)?;
         parameters = run.model;
@@ -247,6 +254,7 @@ const EXPLOSION: f64 = 1e6;
 struct StageRun<'a> {
     plan: &'a Plan<'a>,
     stage: &'a Stage<'a>,
+    data: &'a Data,
     train: Set<'a>,
     validation: Option<Set<'a>>,
     batch: usize,
@@ -257,6 +265,8 @@ struct StageRun<'a> {
     at: Position,
     best: Option<Best>,
     from: Option<Checkpoint>,
+    /// The last epoch, but for the times that it took.
+    last: Option<Epoch>,
     /// What the watcher was warned of last.
     warned: Option<Constant>,
 }
@@ -265,6 +275,7 @@ impl<'a> StageRun<'a> {
     fn new(
         plan: &'a Plan<'a>,
         stage: &'a Stage<'a>,
+        data: &'a Data,
         (train, validation): (Set<'a>, Option<Set<'a>>),
         model: Vec<f32>,
         from: Option<Checkpoint>,
@@ -286,6 +297,7 @@ impl<'a> StageRun<'a> {
         Ok(Self {
             plan,
             stage,
+            data,
             train,
             validation,
             // No step has more samples than there are.
@@ -294,6 +306,7 @@ impl<'a> StageRun<'a> {
             own,
             at: from.as_ref().map_or(at, |from| from.at),
             best: from.as_ref().and_then(|from| from.best.clone()),
+            last: from.as_ref().and_then(|from| from.last),
             from,
             warned: None,
         })
@@ -409,9 +422,13 @@ impl<'a> StageRun<'a> {
                 };
             }
             let patience = self.improve(&finished);
-            // Told first: what is told of a run is never behind its checkpoint.
-            watcher.epoch(&finished)?;
+            self.last = Some(Epoch {
+                samples_per_second: 0.0,
+                seconds: 0.0,
+                ..finished
+            });
             watcher.checkpoint(&self.checkpoint(&trainer)?)?;
+            watcher.epoch(&finished)?;
             epochs.push(finished);
             if patience {
                 ended = Ended::EarlyStopping;
@@ -492,7 +509,7 @@ impl<'a> StageRun<'a> {
         parameters[range].copy_from_slice(layers);
         Ok(Checkpoint {
             recipe_digest: checkpoint::digest(self.plan.recipe()),
-            data_digest: self.train.inputs.digest()?,
+            data_digest: self.data.digest()?,
             at: self.at,
             steps,
             powers,
@@ -500,6 +517,7 @@ impl<'a> StageRun<'a> {
             decoder: decoder.to_vec(),
             state: state.to_vec(),
             best: self.best.clone(),
+            last: self.last,
         })
     }
 

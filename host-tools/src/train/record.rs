@@ -124,17 +124,19 @@ impl Record {
 
     /// Goes on with what the file says of the epochs before a checkpoint, where it is of the same recipe and data. A
     /// record is not what makes a run go on: one that cannot be read is begun anew.
-    pub fn resume(&mut self, path: &Path, from: &Checkpoint) {
-        let Ok(mut before) = Self::load(path) else {
-            return;
-        };
-        before.stages.truncate(from.at.stage + 1);
-        if let Some(stage) = before.stages.get_mut(from.at.stage) {
-            stage.epochs.truncate(from.at.epoch as usize);
-            (stage.ended, stage.best, stage.confusion) = (None, None, None);
+    pub fn resume(&mut self, plan: &Plan<'_>, path: &Path, from: &Checkpoint) {
+        if let Ok(before) = Self::load(path) {
+            (self.stages, self.warnings) = (before.stages, before.warnings);
         }
-        self.stages = before.stages;
-        self.warnings = before.warnings;
+        let stage = self.stage(plan, from.at.stage);
+        stage.epochs.truncate(from.at.epoch as usize);
+        (stage.ended, stage.best, stage.confusion) = (None, None, None);
+        // A run that was killed between the two has one epoch more in its checkpoint.
+        if let Some(last) = from.last
+            && stage.epochs.len() + 1 == last.number as usize
+        {
+            stage.epochs.push(last);
+        }
     }
 
     fn stage(&mut self, plan: &Plan<'_>, index: usize) -> &mut StageRecord {

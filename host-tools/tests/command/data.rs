@@ -1,5 +1,8 @@
 //! Data that are not what they say, or not what the network takes.
 
+use narrows::data::{self, Reading};
+use narrows::recipe::Recipe;
+
 use crate::workplace::{TINY, Workplace, gzip, idx, npy, npz, ramp, reals, refused};
 
 /// Trains on each file, which must be refused with these facts and its name.
@@ -392,12 +395,23 @@ fn every_type_of_number_is_read_as_what_it_is() {
     }
 }
 
+/// A PNG of a few bytes that says that it has 16,000 x 16,000 pixels in colour.
+fn huge_picture() -> Vec<u8> {
+    let mut bytes = picture(PNG, [2, 3], &[7; 18]);
+    // After the signature: the length and the name of the first chunk, width and height, five bytes, the checksum.
+    bytes[16..24].copy_from_slice(&[0, 0, 0x3e, 0x80, 0, 0, 0x3e, 0x80]);
+    let checksum = crc32fast::hash(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
+    bytes
+}
+
 /// The address space is limited, so that taking what a header promises would fail, and not with one line.
 #[cfg(target_os = "linux")]
 #[test]
 fn lying_sizes_take_no_memory() {
     let place = Workplace::new();
     place.write("tiny.toml", TINY);
+    std::fs::create_dir(place.path("pictures")).unwrap();
     let mut header = b"\x93NUMPY\x02\x00".to_vec();
     header.extend(u32::MAX.to_le_bytes());
     header.extend([b' '; 100]);
@@ -406,12 +420,23 @@ fn lying_sizes_take_no_memory() {
         ("huge.idx.gz", gzip(&idx(&[1 << 30, 6], &[7; 18]))),
         ("huge.npy", npy("'<f4'", false, "(1073741824, 6)", &[0; 24])),
         ("header.npy", header),
+        ("huge.wav", {
+            let mut bytes = wav(1, 1, 360, 16, &[7; 18]);
+            bytes[40..44].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+            bytes
+        }),
+        ("pictures/huge.png", huge_picture()),
     ] {
         place.write(name, bytes);
         let script = r#"ulimit -v 400000 && exec "$0" train tiny.toml --data "$1""#;
         let mut command = std::process::Command::new("sh");
         command
-            .args(["-c", script, env!("CARGO_BIN_EXE_narrows"), name])
+            .args([
+                "-c",
+                script,
+                env!("CARGO_BIN_EXE_narrows"),
+                name.trim_end_matches("/huge.png"),
+            ])
             .current_dir(place.path(""));
         refused(&command.output().unwrap(), &[name, "expected ", "but "]);
     }
@@ -454,7 +479,7 @@ fn peak_memory(place: &Workplace, arguments: &[&str]) -> (u64, String) {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_is_larger_than_the_memory_is_trained_on_and_evaluated() {
-    const SAMPLES: u64 = 200_000;
+    const SAMPLES: u64 = 350_000;
     const LIMIT: u64 = 24 << 20;
     let place = Workplace::new();
     place.write(
@@ -472,14 +497,28 @@ fn a_file_that_is_larger_than_the_memory_is_trained_on_and_evaluated() {
         let file = std::fs::File::options().write(true).open(place.path(name));
         let len = start.len() as u64 + SAMPLES * 784;
         file.unwrap().set_len(len).unwrap();
-        let train = ["train", "wide.toml", "--data", name, "--threads", "1"];
-        let (peak, _) = peak_memory(&place, &train);
-        assert!(0 < peak && peak < LIMIT, "{peak} bytes to train on {name}");
-        let eval = ["eval", "tiny.narrows", name, "--threads", "1", "--json"];
-        let (peak, found) = peak_memory(&place, &eval);
-        assert!(0 < peak && peak < LIMIT, "{peak} bytes to evaluate {name}");
-        assert!(found.contains("\"samples\":200000"), "{found}");
     }
+    let train = [
+        "train",
+        "wide.toml",
+        "--data",
+        "large.npy",
+        "--threads",
+        "1",
+    ];
+    let (peak, _) = peak_memory(&place, &train);
+    assert!(0 < peak && peak < LIMIT, "{peak} bytes to train");
+    let eval = [
+        "eval",
+        "tiny.narrows",
+        "large.idx",
+        "--threads",
+        "1",
+        "--json",
+    ];
+    let (peak, found) = peak_memory(&place, &eval);
+    assert!(0 < peak && peak < LIMIT, "{peak} bytes to evaluate");
+    assert!(found.contains("\"samples\":350000"), "{found}");
 }
 
 #[test]
@@ -519,4 +558,544 @@ fn the_same_numbers_have_the_same_digest_and_give_the_same_model_whatever_their_
         told.contains(&format!("\"data_digest\":{digest}")),
         "{told}"
     );
+}
+
+/// A WAV, `format` 1 for integers and 3 for real numbers.
+fn wav(format: u16, channels: u16, sample_rate: u32, bits: u16, data: &[u8]) -> Vec<u8> {
+    let frame = channels * bits.div_ceil(8);
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((36 + data.len() as u32).to_le_bytes());
+    bytes.extend(b"WAVEfmt \x10\0\0\0");
+    for half in [format, channels] {
+        bytes.extend(half.to_le_bytes());
+    }
+    bytes.extend(sample_rate.to_le_bytes());
+    bytes.extend((sample_rate * u32::from(frame)).to_le_bytes());
+    for half in [frame, bits] {
+        bytes.extend(half.to_le_bytes());
+    }
+    bytes.extend(b"data");
+    bytes.extend((data.len() as u32).to_le_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// Counts of 16 bits that `offset = -16384, scale = 1/32768` takes to the range from 0 to below 1.
+fn counts(count: usize) -> Vec<i16> {
+    let wave = |index: usize| (index * 7919 % 32749) as i16 - 16384;
+    (0..count).map(wave).collect()
+}
+
+const OF_16_BITS: &str = "offset = -16384.0\nscale = 0.000030517578125\n";
+
+fn with_data(keys: &str) -> String {
+    format!("{TINY}\n[data]\n{keys}")
+}
+
+#[test]
+fn a_recording_gives_the_same_model_whatever_its_file_and_is_cut_as_the_blob_says() {
+    let place = Workplace::new();
+    let counts = counts(600);
+    let bytes: Vec<u8> = counts.iter().flat_map(|x| x.to_le_bytes()).collect();
+    place.write("mono.wav", wav(1, 1, 360, 16, &bytes));
+    place.write("mono.npy", npy("'<i2'", false, "(600,)", &bytes));
+    place.write("stereo.wav", wav(1, 2, 360, 16, &bytes));
+    place.write("stereo.npy", npy("'<i2'", false, "(100, 6)", &bytes));
+    let reals: Vec<f32> = counts
+        .iter()
+        .map(|x| (f32::from(*x) + 16384.0) / 32768.0)
+        .collect();
+    let data: Vec<u8> = reals.iter().flat_map(|x| x.to_le_bytes()).collect();
+    place.write("real.wav", wav(3, 1, 360, 32, &data));
+    let wide: Vec<u8> = bytes.chunks(2).flat_map(|x| [0, x[0], x[1]]).collect();
+    place.write("wide.wav", wav(1, 1, 360, 24, &wide));
+    let csv = |columns: usize, header: &str| {
+        let row = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+        let rows: Vec<String> = reals.chunks(columns).map(row).collect();
+        format!("{header}\n{}\n", rows.join("\r\n"))
+    };
+    place.write("mono.csv", csv(1, "voltage"));
+    place.write("stereo.csv", csv(2, "left,right"));
+    place.write("rows.csv", csv(6, "0,1,2,3,4,5"));
+    let model = |recipe: &str, data: &str| {
+        place.write("tiny.toml", recipe);
+        place.succeed(&["train", "tiny.toml", "--data", data]);
+        place.read("tiny.narrows")
+    };
+    let recipe = with_data(&format!("{OF_16_BITS}step = 2\n"));
+    let expected = model(&recipe, "mono.npy");
+    for same in ["mono.wav", "real.wav", "mono.csv"] {
+        assert!(model(&recipe, same) == expected, "{same}");
+    }
+    // What the blob says of windows holds without a recipe; and an option may say another thing.
+    let samples = |arguments: &[&str]| {
+        let told = place.succeed(&[&["eval", "tiny.narrows", "--json"], arguments].concat());
+        let found: serde_json::Value = serde_json::from_str(&told).unwrap();
+        found["samples"].as_u64().unwrap()
+    };
+    assert_eq!(samples(&["mono.wav"]), 298);
+    assert_eq!(samples(&["mono.wav", "--step", "6"]), 100);
+    // A window has three frames of two channels.
+    assert_eq!(samples(&["stereo.wav"]), 149);
+    assert_eq!(samples(&["stereo.csv", "--step", "3"]), 100);
+    assert_eq!(samples(&["rows.csv"]), 100);
+    let told = place.succeed(&["inspect", "tiny.narrows"]);
+    assert!(
+        told.contains("recordings become windows, one every 2 frames"),
+        "{told}"
+    );
+    let told = place.succeed(&["inspect", "tiny.narrows", "--json"]);
+    assert!(
+        told.contains(r#""rule":{"sample_rate":null,"step":2}"#),
+        "{told}"
+    );
+
+    let recipe = with_data(OF_16_BITS);
+    let expected = model(&recipe, "stereo.npy");
+    for same in ["stereo.wav", "stereo.csv", "rows.csv"] {
+        assert!(model(&recipe, same) == expected, "{same}");
+    }
+    // Numbers of 24 bits are 256 times those of 16.
+    let recipe = with_data("offset = -4194304.0\nscale = 0.00000011920928955078125\n");
+    place.write("tiny.toml", &recipe);
+    place.succeed(&["train", "tiny.toml", "--data", "wide.wav"]);
+    let told = place.succeed(&["inspect", "tiny.narrows", "--json"]);
+    let digest = crc32fast::hash(&data);
+    assert!(
+        told.contains(&format!("\"data_digest\":{digest}")),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_recording_of_several_channels_fits_an_input_with_as_many() {
+    let place = Workplace::new();
+    let bytes: Vec<u8> = counts(24).iter().flat_map(|x| x.to_le_bytes()).collect();
+    place.write(
+        "tiny.toml",
+        with_data(OF_16_BITS)
+            .replace("input = [6]", "input = [1, 3, 2]")
+            .replace("layers = [", "layers = [\n  { type = \"flatten\" },"),
+    );
+    place.write("stereo.wav", wav(1, 2, 360, 16, &bytes));
+    place.write("mono.wav", wav(1, 1, 360, 16, &bytes));
+    place.succeed(&["train", "tiny.toml", "--data", "stereo.wav"]);
+    let told = place.succeed(&["eval", "tiny.narrows", "stereo.wav", "--json"]);
+    assert!(told.contains("\"samples\":4"), "{told}");
+    place.refuse(
+        &["eval", "tiny.narrows", "mono.wav"],
+        &["mono.wav", "channels for windows of", "1 came"],
+    );
+}
+
+#[test]
+fn recordings_that_are_cut_of_a_wrong_kind_or_rate_are_refused() {
+    let bytes: Vec<u8> = counts(60).iter().flat_map(|x| x.to_le_bytes()).collect();
+    let whole = wav(1, 1, 360, 16, &bytes);
+    let mut odd = [0.5f32; 12];
+    odd[7] = f32::NAN;
+    let odd: Vec<u8> = odd.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut huge = whole.clone();
+    huge[40..44].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+    refuse_all(&[
+        (
+            "cut.wav",
+            whole[..whole.len() - 1].to_vec(),
+            &["a recording of 60 numbers", "59 came"],
+        ),
+        ("header.wav", whole[..30].to_vec(), &["a whole recording"]),
+        ("twelve.wav", whole[..12].to_vec(), &["a whole recording"]),
+        (
+            "huge.wav",
+            huge,
+            &["a recording of 2147483647 numbers", "60 came"],
+        ),
+        (
+            "empty.wav",
+            wav(1, 1, 360, 16, &[]),
+            &["at least 6 numbers", "0 came"],
+        ),
+        (
+            "short.wav",
+            wav(1, 1, 360, 16, &bytes[..10]),
+            &["at least 6 numbers", "5 came"],
+        ),
+        (
+            "adpcm.wav",
+            wav(2, 1, 360, 16, &bytes),
+            &["a whole recording"],
+        ),
+        (
+            "double.wav",
+            wav(3, 1, 360, 64, &bytes),
+            &["bits per sample is not 32"],
+        ),
+        (
+            "five.wav",
+            wav(1, 5, 360, 16, &bytes),
+            &["channels for windows of [6]", "5 came"],
+        ),
+        (
+            "none.wav",
+            wav(1, 0, 360, 16, &bytes),
+            &["a whole recording"],
+        ),
+        (
+            "odd.wav",
+            wav(3, 1, 360, 32, &odd),
+            &["element [7]", "a finite number", "NaN came"],
+        ),
+        (
+            "loud.wav",
+            whole.clone(),
+            &["from 0 to 1", "as (count - 0)"],
+        ),
+    ]);
+    let place = Workplace::new();
+    place.write(
+        "tiny.toml",
+        with_data(&format!("{OF_16_BITS}sample_rate = 250\n")),
+    );
+    place.write("slow.wav", wav(1, 1, 250, 16, &bytes));
+    place.write("fast.wav", whole);
+    place.succeed(&["train", "tiny.toml", "--data", "slow.wav"]);
+    let facts = ["fast.wav", "250 frames a second", "360 came"];
+    place.refuse(&["train", "tiny.toml", "--data", "fast.wav"], &facts);
+    place.refuse(&["eval", "tiny.narrows", "fast.wav"], &facts);
+}
+
+#[test]
+fn tables_that_lack_cells_columns_or_numbers_are_refused_by_line_and_column() {
+    let table = |text: &str| text.as_bytes().to_vec();
+    let row = "0.5,0.5,0.5,0.5,0.5,0.5\n";
+    let header = "a,b,c,d,e,f\n";
+    refuse_all(&[
+        (
+            "empty.csv",
+            table(""),
+            &["line 1", "a header", "the file is empty"],
+        ),
+        (
+            "header.csv",
+            table(header),
+            &["at least one sample", "none came"],
+        ),
+        (
+            "numbers.csv",
+            table(&row.repeat(3)),
+            &["line 1", "a header that names the columns", "numbers came"],
+        ),
+        (
+            "short.csv",
+            table(&format!("{header}{row}0.5,0.5\n")),
+            &["line 3", "6 cells", "2 came"],
+        ),
+        (
+            "long.csv",
+            table(&format!("{header}{row}0.5,{row}")),
+            &["line 3", "6 cells", "7 came"],
+        ),
+        (
+            "text.csv",
+            table(&format!("{header}{row}0.5,0.5,none,0.5,0.5,0.5\n")),
+            &["line 3, column \"c\"", "a finite number", "\"none\" came"],
+        ),
+        (
+            "gap.csv",
+            table(&format!("{header}{row}0.5,,0.5,0.5,0.5,0.5\n")),
+            &["line 3, column \"b\"", "\"\" came"],
+        ),
+        (
+            "nan.csv",
+            table(&format!("{header}nan,0.5,0.5,0.5,0.5,0.5\n")),
+            &["line 2, column \"a\"", "\"nan\" came"],
+        ),
+        (
+            "above.csv",
+            table(&format!("{header}{row}0.5,0.5,0.5,0.5,0.5,7\n")),
+            &["element [1, 5]", "from 0 to 1", "7 came"],
+        ),
+        (
+            "bytes.csv",
+            [header.as_bytes(), b"0,0,\xff,0,0,0\n"].concat(),
+            &["line 2", "UTF-8"],
+        ),
+        (
+            "four.csv",
+            table("a,b,c,d\n0.5,0.5,0.5,0.5\n"),
+            &["channels for windows of [6]", "4 came"],
+        ),
+        (
+            "few.csv",
+            table("a\n0.5\n0.5\n"),
+            &["a recording of at least 6", "2 came"],
+        ),
+    ]);
+    let place = Workplace::trained();
+    place.write(
+        "labelled.csv",
+        format!(
+            "a,b,c,d,e,f,kind\n{}",
+            "0,0.5,0.5,0.5,0.5,1,x\n1,0,0,0,0,0,y\n".repeat(3)
+        ),
+    );
+    let eval = ["eval", "out/tiny.narrows", "labelled.csv", "--json"];
+    let with = |more: &[&'static str]| [&eval[..], more].concat();
+    let told = place.succeed(&with(&["--label", "kind"]));
+    assert!(
+        told.contains("\"label\":0") && told.contains("\"label\":1"),
+        "{told}"
+    );
+    let told = place.succeed(&with(&["--columns", "f,e,d,c,b,a"]));
+    assert!(told.contains("\"labels\":[]"), "{told}");
+    place.refuse(&with(&[]), &["column \"kind\"", "\"x\" came"]);
+    place.refuse(
+        &with(&["--columns", "a,b,kind"]),
+        &["column \"kind\"", "\"x\" came"],
+    );
+    place.refuse(
+        &with(&["--label", "Kind"]),
+        &["a column \"Kind\"", "\"kind\" came"],
+    );
+    place.refuse(
+        &with(&["--label", "kind", "--columns", "a,b,c"]),
+        &["6 columns beside the labels", "3 came"],
+    );
+}
+
+/// A picture of the size `[height, width]` whose pixels are as many numbers as `bytes` gives.
+fn picture(format: image::ImageFormat, [height, width]: [u32; 2], bytes: &[u8]) -> Vec<u8> {
+    let color = match bytes.len() / (height * width) as usize {
+        1 => image::ExtendedColorType::L8,
+        3 => image::ExtendedColorType::Rgb8,
+        _ => image::ExtendedColorType::Rgba8,
+    };
+    let mut file = std::io::Cursor::new(Vec::new());
+    image::write_buffer_with_format(&mut file, bytes, width, height, color, format).unwrap();
+    file.into_inner()
+}
+
+const PNG: image::ImageFormat = image::ImageFormat::Png;
+
+#[test]
+fn folders_of_pictures_are_samples_with_the_classes_as_labels() {
+    let place = Workplace::new();
+    place.write("tiny.toml", TINY);
+    let bytes: Vec<u8> = (0..72).map(|index| index * 3).collect();
+    place.write("samples.idx", idx(&[12, 6], &bytes));
+    for (index, bytes) in bytes.chunks(6).enumerate() {
+        let class = ["bag", "coat", "shoe"][index / 4];
+        std::fs::create_dir_all(place.path(&format!("pictures/{class}"))).unwrap();
+        place.write(
+            &format!("pictures/{class}/{index:02}.PNG"),
+            picture(PNG, [2, 3], bytes),
+        );
+    }
+    place.write("pictures/.hidden", b"passed over");
+    place.write("pictures/bag/notes.txt", b"passed over");
+    let model = |data: &str| {
+        place.succeed(&["train", "tiny.toml", "--data", data]);
+        place.read("tiny.narrows")
+    };
+    assert!(model("samples.idx") == model("pictures"));
+    let told = place.succeed(&["eval", "tiny.narrows", "pictures", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let labels = found["labels"].as_array().unwrap();
+    let labels: Vec<_> = labels.iter().map(|label| &label["label"]).collect();
+    assert_eq!(labels, [0, 1, 2]);
+}
+
+#[test]
+fn pictures_are_resized_as_the_blob_says() {
+    let place = Workplace::new();
+    // Of each two by two pixels that are alike, a filter that covers them gives one.
+    let row = [10u8, 10, 200, 200, 90, 90];
+    let rows = [row, row, row.map(|x| 250 - x), row.map(|x| 250 - x)].concat();
+    std::fs::create_dir(place.path("large")).unwrap();
+    std::fs::create_dir(place.path("small")).unwrap();
+    place.write("large/a.png", picture(PNG, [4, 6], &rows));
+    place.write(
+        "small/a.png",
+        picture(PNG, [2, 3], &[10, 200, 90, 240, 50, 160]),
+    );
+    let same_answers = || {
+        for name in ["large", "small"] {
+            place.succeed(&["run", "tiny.narrows", name, &format!("{name}.npy")]);
+        }
+        assert!(place.read("large.npy") == place.read("small.npy"));
+    };
+    place.write(
+        "tiny.toml",
+        with_data("resize = [2, 3]\nfilter = \"nearest\"\n"),
+    );
+    place.succeed(&["train", "tiny.toml", "--data", "large"]);
+    same_answers();
+    let told = place.succeed(&["inspect", "tiny.narrows"]);
+    assert!(
+        told.contains("pictures become   2 x 3 pixels, nearest"),
+        "{told}"
+    );
+    let told = place.succeed(&["inspect", "tiny.narrows", "--json"]);
+    assert!(
+        told.contains(r#""rule":{"filter":"nearest","resize":[2,3]}"#),
+        "{told}"
+    );
+    // A network that takes pictures has a size to which they are resized.
+    let flat = TINY.replace("input = [6]", "input = [2, 3, 1]");
+    place.write(
+        "tiny.toml",
+        flat.replace("layers = [", "layers = [\n  { type = \"flatten\" },"),
+    );
+    place.succeed(&["train", "tiny.toml", "--data", "large"]);
+    let told = place.succeed(&["inspect", "tiny.narrows"]);
+    assert!(told.contains("2 x 3 pixels, triangle"), "{told}");
+    let told = place.succeed(&["eval", "tiny.narrows", "small", "--json"]);
+    assert!(told.contains("\"samples\":1"), "{told}");
+}
+
+#[test]
+fn colour_is_kept_where_the_input_has_three_channels_and_made_grey_where_it_has_one() {
+    let place = Workplace::new();
+    std::fs::create_dir(place.path("grey")).unwrap();
+    std::fs::create_dir(place.path("colour")).unwrap();
+    place.write(
+        "colour/a.png",
+        picture(PNG, [1, 2], &[255, 0, 0, 0, 255, 255]),
+    );
+    place.write(
+        "colour/b.jpeg",
+        picture(image::ImageFormat::Jpeg, [1, 2], &[9; 6]),
+    );
+    place.write("grey/a.png", picture(PNG, [2, 3], &[7; 24]));
+    place.write(
+        "grey/b.jpg",
+        picture(image::ImageFormat::Jpeg, [2, 3], &[7; 6]),
+    );
+    place.write("tiny.toml", TINY);
+    for (name, samples) in [("colour", 2), ("grey", 2)] {
+        place.succeed(&["train", "tiny.toml", "--data", name]);
+        let told = place.succeed(&["eval", "tiny.narrows", name, "--json"]);
+        assert!(told.contains(&format!("\"samples\":{samples}")), "{told}");
+    }
+}
+
+#[test]
+fn folders_without_pictures_and_pictures_that_are_damaged_or_of_another_size_are_refused() {
+    let place = Workplace::trained();
+    let refuse = |facts: &[&str]| {
+        place.refuse(
+            &["train", "tiny.toml", "--data", "pictures", "--out", "out"],
+            facts,
+        );
+    };
+    let clean = || {
+        let _ = std::fs::remove_dir_all(place.path("pictures"));
+        std::fs::create_dir_all(place.path("pictures/b")).unwrap();
+    };
+    let good = picture(PNG, [2, 3], &[7; 6]);
+    clean();
+    refuse(&["pictures/b", "a class's pictures", "none came"]);
+    place.write("pictures/a.png", &good);
+    refuse(&["pictures", "one for each class", "both came", "a.png"]);
+    std::fs::remove_dir(place.path("pictures/b")).unwrap();
+    place.write("pictures/b.png", picture(PNG, [3, 2], &[7; 6]));
+    refuse(&[
+        "b.png",
+        "2 x 3 pixels as the others",
+        "resize",
+        "3 x 2 came",
+    ]);
+    place.write("pictures/b.png", picture(PNG, [4, 4], &[7; 16]));
+    refuse(&["b.png", "2 x 3 pixels as the others", "4 x 4 came"]);
+    place.write("pictures/a.png", picture(PNG, [4, 4], &[7; 16]));
+    refuse(&[
+        "a.png",
+        "a picture of 6 numbers",
+        "resize",
+        "4 x 4 pixels came",
+    ]);
+    place.write("pictures/a.png", &good);
+    for (bytes, name) in [
+        (good.clone(), "png"),
+        (picture(image::ImageFormat::Jpeg, [2, 3], &[7; 6]), "jpg"),
+    ] {
+        let _ = std::fs::remove_file(place.path("pictures/b.png"));
+        let name = format!("b.{name}");
+        for length in [0, 4, bytes.len() / 4] {
+            place.write(&format!("pictures/{name}"), &bytes[..length]);
+            refuse(&[&name, "a whole PNG or JPEG"]);
+        }
+        place.write(&format!("pictures/{name}"), b"GIF89a, which is neither");
+        refuse(&[&name, "a whole PNG or JPEG"]);
+    }
+}
+
+#[test]
+fn one_sample_and_samples_that_are_all_alike_are_trained_on() {
+    let place = Workplace::new();
+    place.write("tiny.toml", TINY);
+    place.write("one.npy", reals(&[1, 6], &ramp(6)));
+    place.write("alike.npy", reals(&[20, 6], &[0.25; 120]));
+    place.write("zeros.idx", idx(&[5, 6], &[0; 30]));
+    for name in ["one.npy", "alike.npy", "zeros.idx"] {
+        place.succeed(&["train", "tiny.toml", "--data", name]);
+        place.succeed(&["eval", "tiny.narrows", name]);
+    }
+}
+
+#[test]
+fn pairs_are_as_many_inputs_as_targets_and_only_targets_must_be_within_range() {
+    let recipe = with_data("validation_split = 0.2\n");
+    let recipe = Recipe::parse(&recipe, "tiny.toml").unwrap();
+    let plan = recipe.plan().unwrap();
+    let place = Workplace::new();
+    let wide: Vec<f32> = ramp(60).iter().map(|x| 3.0 * x - 1.0).collect();
+    place.write("noisy.npy", reals(&[10, 6], &wide));
+    place.write("clean.npy", reals(&[10, 6], &ramp(60)));
+    place.write("fewer.npy", reals(&[9, 6], &ramp(54)));
+    place.write("shape.npy", reals(&[10, 7], &ramp(70)));
+    place.write("odd.npy", reals(&[10, 6], &[f32::NAN; 60]));
+    let pair = |inputs: &str, targets: &str| {
+        let load = |name| data::load(&place.path(name), &Reading::of_plan(&plan)).unwrap();
+        load(inputs).training_pairs(load(targets), &plan, [inputs, targets])
+    };
+    let data = pair("noisy.npy", "clean.npy").unwrap();
+    assert_eq!(data.train.to_vec().unwrap(), wide[..48]);
+    assert_eq!(data.targets.unwrap().to_vec().unwrap(), ramp(60)[..48]);
+    assert_eq!(data.validation.unwrap().to_vec().unwrap(), wide[48..]);
+    assert_eq!(
+        data.validation_targets.unwrap().to_vec().unwrap(),
+        ramp(60)[48..]
+    );
+    for (inputs, targets, facts) in [
+        (
+            "noisy.npy",
+            "fewer.npy",
+            [
+                "fewer.npy",
+                "a target for each of noisy.npy: 8 samples",
+                "8 samples to train on and 1 to",
+            ],
+        ),
+        (
+            "noisy.npy",
+            "shape.npy",
+            ["shape.npy", "samples of [6]", "samples of [7] came"],
+        ),
+        (
+            "clean.npy",
+            "noisy.npy",
+            ["noisy.npy, element [0, 0]", "from 0 to 1", "-1 came"],
+        ),
+        (
+            "odd.npy",
+            "clean.npy",
+            ["odd.npy, element [0, 0]", "a finite number", "NaN came"],
+        ),
+    ] {
+        let problem = pair(inputs, targets).unwrap_err().to_string();
+        for fact in facts {
+            assert!(problem.contains(fact), "expected {fact:?} in {problem:?}");
+        }
+    }
 }

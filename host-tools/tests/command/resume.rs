@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use narrows::data::{self, Data};
+use narrows::data::{self, Data, Reading};
 use narrows::recipe::Recipe;
 use narrows::train::Checkpoint;
 
@@ -34,7 +34,7 @@ fn checkpoint(place: &Workplace, path: &str) -> Checkpoint {
     let text = String::from_utf8(place.read("long.toml")).unwrap();
     let recipe = Recipe::parse(&text, "long.toml").unwrap();
     let plan = recipe.plan().unwrap();
-    let raw = data::load(&place.path("samples.npy")).unwrap();
+    let raw = data::load(&place.path("samples.npy"), &Reading::of_plan(&plan)).unwrap();
     let data: Data = raw.training_data(&plan, "samples.npy").unwrap();
     Checkpoint::load(&place.path(path), &plan, &data).unwrap()
 }

@@ -563,3 +563,44 @@ fn a_run_can_start_with_weights_from_elsewhere() {
         &["--resume"],
     );
 }
+
+#[test]
+fn pairs_teach_what_to_make_of_each_sample() {
+    let place = Workplace::new();
+    let inputs = ramp(72);
+    let targets: Vec<f32> = inputs.iter().map(|x| 0.75 - 0.5 * x).collect();
+    place.write("given.npy", reals(&[12, 6], &inputs));
+    place.write("wanted.npy", reals(&[12, 6], &targets));
+    let training = "epochs = 600\noptimizer = { type = \"adam\", learning_rate = 0.02 }";
+    place.write(
+        "plain.toml",
+        plain(r#"{ type = "dense", units = 6 },"#, training),
+    );
+    let train = ["train", "plain.toml", "--data", "given.npy", "--target"];
+    place.succeed(&[&train[..], &["wanted.npy"]].concat());
+    place.succeed(&["run", "plain.narrows", "given.npy", "answers.npy"]);
+    let answers = crate::workplace::read_reals(&place.read("answers.npy")).1;
+    let worst = answers
+        .iter()
+        .zip(&targets)
+        .map(|(a, t)| (a - t).abs())
+        .fold(0.0, f32::max);
+    assert!(worst < 0.02, "{worst}");
+    // The pairs are what the checkpoint is of: not the inputs alone.
+    place.refuse(
+        &["train", "plain.toml", "--data", "given.npy", "--resume"],
+        &["expected the data that it was trained on"],
+    );
+    place.write("fewer.npy", reals(&[11, 6], &targets[..66]));
+    place.refuse(
+        &[&train[..], &["fewer.npy"]].concat(),
+        &[
+            "fewer.npy: expected a target for each of given.npy: 12 samples",
+            "11 samples",
+        ],
+    );
+    place.refuse(
+        &["train", "plain.toml", "--target", "wanted.npy"],
+        &["--data"],
+    );
+}

@@ -489,7 +489,7 @@ fn a_run_from_exported_weights_and_moments_goes_on_to_the_same_bits() {
 
         let recipe = Recipe::parse(&text, "tiny.toml").unwrap();
         let plan = recipe.plan().unwrap();
-        let raw = data::load(&place.path("samples.npy")).unwrap();
+        let raw = data::load(&place.path("samples.npy"), &data::Reading::of_plan(&plan)).unwrap();
         let data = raw.training_data(&plan, "samples.npy").unwrap();
         let weights = load(&place, &text).unwrap();
         assert!(weights.moments.is_some());
