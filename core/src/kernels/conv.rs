@@ -830,7 +830,8 @@ impl<S: GradientSink> WeightGradient<'_, S> {
         let (all, filters) = (self.gradient.len(), window.channels_out.max(1));
         let run = window.x.size.wrapping_mul(window.channels_in);
         let by_filters = all
-            .wrapping_div(filters)
+            .checked_div(filters)
+            .unwrap_or(0)
             .saturating_mul(run)
             .saturating_mul(filters.div_ceil(8));
         let list = all.checked_div(window.y.size).unwrap_or(0);

@@ -87,16 +87,7 @@ impl Arguments {
             recipe.data.label.clone_from(&self.label);
         }
         let plan = recipe.plan()?;
-        let (raw, place) = match &self.data {
-            Some(path) => (
-                data::load(path, &Reading::of_plan(&plan))?,
-                path.display().to_string(),
-            ),
-            None => (
-                data::bundled::load(recipe.data.bundled)?,
-                "bundled data".into(),
-            ),
-        };
+        let (raw, place) = data::load_for(&plan, self.data.as_deref())?;
         let data = match &self.target {
             None => raw.training_data(&plan, &place)?,
             Some(path) => {

@@ -130,6 +130,23 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Reads what a plan is trained on, and says where it comes from: a file or a folder, or else the recipe's bundled data.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(plan: &recipe::Plan<'_>, path: Option<&Path>) -> Result<(Raw, String)> {
+    Ok(match path {
+        Some(path) => (
+            load(path, &Reading::of_plan(plan))?,
+            path.display().to_string(),
+        ),
+        None => (
+            bundled::load(plan.recipe().data.bundled)?,
+            "bundled data".into(),
+        ),
+    })
+}
+
 /// Reads a folder with MNIST's file names or with pictures, or one file of any known kind.
 ///
 /// # Errors

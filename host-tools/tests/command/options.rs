@@ -60,7 +60,7 @@ fn every_subcommand_has_help_with_an_example() {
     let place = Workplace::new();
     let help = place.succeed(&["--help"]);
     for name in [
-        "train", "eval", "run", "encode", "decode", "denoise", "inspect", "preset", "demo",
+        "train", "eval", "run", "encode", "decode", "denoise", "inspect", "preset", "demo", "bench",
     ] {
         assert!(help.contains(&format!("\n  {name} ")), "{name} is listed");
         let help = place.succeed(&[name, "--help"]);
