@@ -10,7 +10,8 @@
 //! 5. [`train`] runs epochs, keeps checkpoints, and goes on from them to the same bits.
 //! 6. What is left is exported as a blob; [`model`] reads it back and runs it, and [`evaluate`] says how good it is.
 //!    [`weights`] go out to NumPy and come in from there.
-//! 7. A [`device`], on a serial line or emulated, takes the blob and answers; its answers have the desktop's bits. The
+//! 7. [`analysis`] says what it has learnt, and holds it against what is simpler.
+//! 8. A [`device`], on a serial line or emulated, takes the blob and answers; its answers have the desktop's bits. The
 //!    [`footprint`] is what its firmware takes, and a [`picture`] shows what went in and what came out.
 //!
 //! ```
@@ -35,6 +36,7 @@
 //! # }
 //! ```
 
+pub mod analysis;
 pub mod confusion;
 pub mod data;
 pub mod device;

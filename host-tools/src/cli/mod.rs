@@ -5,10 +5,13 @@ mod completions;
 mod demo;
 mod eval;
 mod export;
+mod features;
 mod inspect;
+mod neighbours;
 mod preset;
 mod progress;
 mod run;
+mod score;
 mod train;
 
 use std::fmt::Display;
@@ -67,6 +70,9 @@ Example, which gives the bits that `narrows run` gives:
 Example:
   narrows denoise denoising.narrows noisy.npy clean.npy")]
     Denoise(run::Arguments),
+    Score(score::Arguments),
+    Features(features::Arguments),
+    Neighbours(neighbours::Arguments),
     Inspect(inspect::Arguments),
     Preset(preset::Arguments),
     Export(export::Arguments),
@@ -89,6 +95,9 @@ impl Command {
             }
             Subcommands::Encode(arguments) => arguments.run(Part::Encode, self.json).map(done),
             Subcommands::Decode(arguments) => arguments.run(Part::Decode, self.json).map(done),
+            Subcommands::Score(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Features(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Neighbours(arguments) => arguments.run(self.json).map(done),
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
             Subcommands::Export(arguments) => arguments.run(self.json).map(done),

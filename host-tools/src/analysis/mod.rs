@@ -1,0 +1,41 @@
+//! What a trained network has learnt, and what it is good for.
+//!
+//! 1. [`samples`] are the two sets that a model is judged by. A [`table`] is how figures of samples are kept in files.
+//! 2. [`pca`] is the linear code of the same size, which a network is held against.
+//! 3. [`features`] are the outputs of any layer, and the neighbours of a sample among them.
+//! 4. [`score`] is how badly a model gives back each sample, with a threshold; [`roc`] says how well scores separate.
+
+pub mod features;
+pub mod pca;
+pub mod roc;
+pub mod score;
+pub mod table;
+
+use narrows_core::blob::Model;
+
+use crate::data::{Raw, Samples};
+use crate::error::Result;
+
+/// The samples that a model was perhaps trained on, where data have training and test samples, and those that it is judged
+/// by: the test samples, or all there are.
+///
+/// # Errors
+/// As [`Raw::test_data`].
+pub fn samples(
+    mut raw: Raw,
+    model: &Model<'_>,
+    step: Option<usize>,
+    place: &str,
+) -> Result<(Option<Samples>, Samples)> {
+    let prepare = |raw: Raw| {
+        let preprocessing = model.header.preprocessing;
+        raw.test_data(&model.network, preprocessing, step, place)
+    };
+    let train = raw.test.is_some().then(|| raw.train.take()).flatten();
+    let train = train.map(|train| Raw {
+        train: Some(train),
+        train_labels: raw.train_labels.take(),
+        ..Raw::default()
+    });
+    Ok((train.map(prepare).transpose()?, prepare(raw)?))
+}
