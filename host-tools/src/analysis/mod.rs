@@ -4,7 +4,9 @@
 //! 2. [`pca`] is the linear code of the same size, which a network is held against.
 //! 3. [`features`] are the outputs of any layer, and the neighbours of a sample among them.
 //! 4. [`score`] is how badly a model gives back each sample, with a threshold; [`roc`] says how well scores separate.
+//! 5. [`diagnose`] says whether a network has learnt or copies.
 
+pub mod diagnose;
 pub mod features;
 pub mod pca;
 pub mod roc;

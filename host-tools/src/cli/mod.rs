@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod demo;
+mod diagnose;
 mod eval;
 mod export;
 mod features;
@@ -73,6 +74,7 @@ Example:
     Score(score::Arguments),
     Features(features::Arguments),
     Neighbours(neighbours::Arguments),
+    Diagnose(diagnose::Arguments),
     Inspect(inspect::Arguments),
     Preset(preset::Arguments),
     Export(export::Arguments),
@@ -98,6 +100,7 @@ impl Command {
             Subcommands::Score(arguments) => arguments.run(self.json).map(done),
             Subcommands::Features(arguments) => arguments.run(self.json).map(done),
             Subcommands::Neighbours(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Diagnose(arguments) => arguments.run(self.json).map(done),
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
             Subcommands::Export(arguments) => arguments.run(self.json).map(done),

@@ -1,4 +1,4 @@
-//! What the commands say about a model: scores, features and neighbours.
+//! What the commands say about a model: scores, features, neighbours and diagnoses.
 
 use serde_json::Value;
 
@@ -290,14 +290,52 @@ fn neighbours_are_the_nearest_by_code() {
 }
 
 #[test]
+fn a_diagnosis_has_a_verdict_and_the_numbers_it_rests_on() {
+    let place = workplace();
+    let expected = scores_by_hand(&place, "samples.npy", "out/tiny.narrows");
+    let diagnose = ["diagnose", "out/tiny.narrows", "--data"];
+    let told = &lines(&place.succeed(&[&diagnose[..], &["samples.npy", "--json"]].concat()))[0];
+    near(
+        number(&told["train"]["mse"]),
+        expected.iter().sum::<f64>() / 10.0,
+    );
+    assert!(told["unseen"].is_null());
+    assert_eq!((&told["code"], &told["input"]), (&3.into(), &6.into()));
+    assert_eq!(told["undercomplete"], true);
+    assert_eq!(told["trained_on_these_data"], true);
+    let text = place.succeed(&[&diagnose[..], &["labelled"]].concat());
+    for fact in [
+        "unseen data",
+        "white noise",
+        "shuffled pixels",
+        "PCA",
+        "It was not trained on exactly the data of labelled",
+    ] {
+        assert!(text.contains(fact), "{text}");
+    }
+    place.write("one.npy", reals(&[1, 6], &ramp(6)));
+    place.write("same.npy", reals(&[9, 6], &[0.3; 54]));
+    for (file, count) in [("one.npy", 1), ("same.npy", 9)] {
+        let fact =
+            format!("expected training samples that differ, but {count} that are all alike came");
+        place.refuse(&[&diagnose[..], &[file]].concat(), &[&fact]);
+    }
+    place.refuse(
+        &diagnose[..2],
+        &["expected samples of [6]", "[28, 28] came"],
+    );
+}
+
+#[test]
 fn bad_data_are_refused_by_every_analysis() {
     let place = workplace();
     place.write("empty.npy", "");
     place.write("none.npy", reals(&[0, 6], &[]));
-    let commands: [&[&str]; 3] = [
+    let commands: [&[&str]; 4] = [
         &["score", "out/tiny.narrows", "DATA"],
         &["features", "out/tiny.narrows", "DATA", "found.npy"],
         &["neighbours", "out/tiny.narrows", "DATA", "--sample", "0"],
+        &["diagnose", "out/tiny.narrows", "--data", "DATA"],
     ];
     let with = |command: &[&'static str], data: &'static str| -> Vec<&'static str> {
         let replace = |word: &&'static str| if *word == "DATA" { data } else { *word };
@@ -341,7 +379,7 @@ fn bad_data_are_refused_by_every_analysis() {
 #[test]
 fn every_analysis_has_help_with_an_example() {
     let place = Workplace::new();
-    for name in ["score", "features", "neighbours"] {
+    for name in ["score", "features", "neighbours", "diagnose"] {
         let help = place.succeed(&[name, "--help"]);
         let (_, examples) = help.split_once("Example").unwrap();
         assert!(
