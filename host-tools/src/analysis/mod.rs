@@ -5,12 +5,14 @@
 //! 3. [`features`] are the outputs of any layer, and the neighbours of a sample among them.
 //! 4. [`score`] is how badly a model gives back each sample, with a threshold; [`roc`] says how well scores separate.
 //! 5. [`diagnose`] says whether a network has learnt or copies.
+//! 6. [`sweep`] trains many variants of a recipe, and finds the code size from which on more hardly helps.
 
 pub mod diagnose;
 pub mod features;
 pub mod pca;
 pub mod roc;
 pub mod score;
+pub mod sweep;
 pub mod table;
 
 use narrows_core::blob::Model;

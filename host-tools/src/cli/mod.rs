@@ -13,6 +13,7 @@ mod preset;
 mod progress;
 mod run;
 mod score;
+mod sweep;
 mod train;
 
 use std::fmt::Display;
@@ -75,6 +76,7 @@ Example:
     Features(features::Arguments),
     Neighbours(neighbours::Arguments),
     Diagnose(diagnose::Arguments),
+    Sweep(sweep::Arguments),
     Inspect(inspect::Arguments),
     Preset(preset::Arguments),
     Export(export::Arguments),
@@ -101,6 +103,7 @@ impl Command {
             Subcommands::Features(arguments) => arguments.run(self.json).map(done),
             Subcommands::Neighbours(arguments) => arguments.run(self.json).map(done),
             Subcommands::Diagnose(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Sweep(arguments) => arguments.run(self.json),
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
             Subcommands::Export(arguments) => arguments.run(self.json).map(done),

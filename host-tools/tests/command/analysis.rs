@@ -1,8 +1,11 @@
-//! What the commands say about a model: scores, features, neighbours and diagnoses.
+//! What the commands say about a model: scores, features, neighbours, diagnoses and sweeps.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::workplace::{Workplace, idx, ramp, read_reals, reals};
+use crate::workplace::{Workplace, idx, ramp, read_reals, reals, refused};
 
 fn lines(text: &str) -> Vec<Value> {
     let line = |line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{line}: {cause}"));
@@ -376,10 +379,223 @@ fn bad_data_are_refused_by_every_analysis() {
     }
 }
 
+const SWEEP: [&str; 9] = [
+    "sweep",
+    "tiny.toml",
+    "--code",
+    "1,2,5",
+    "--data",
+    "samples.npy",
+    "--out",
+    "swept",
+    "--json",
+];
+
+#[test]
+fn a_sweep_shows_error_and_cost_by_code_size_and_marks_the_knee() {
+    let place = workplace();
+    let told = lines(&place.succeed(&SWEEP));
+    assert_eq!(told.len(), 4);
+    for code in [1, 2, 5] {
+        let name = format!("tiny-code{code}");
+        let found = told.iter().find(|line| line["variant"] == *name).unwrap();
+        assert_eq!(found["code"], code);
+        let model = format!("swept/{name}.narrows");
+        let inspected = &lines(&place.succeed(&["inspect", &model, "--json"]))[0];
+        for (key, other) in [
+            ("flash_bytes", "bytes"),
+            ("ram_bytes", "inference_bytes"),
+            ("parameters", "parameters"),
+            ("multiply_accumulates", "multiply_accumulates"),
+        ] {
+            assert_eq!(found[key], inspected[other], "{key}");
+        }
+        let instructions = 3.56 * number(&found["multiply_accumulates"]);
+        assert_eq!(
+            number(&found["instructions_estimate"]),
+            instructions.round()
+        );
+        let scored = &lines(&place.succeed(&["score", &model, "samples.npy", "--json"]))[0];
+        near(number(&found["train_mse"]), number(&scored["mean"]));
+    }
+    assert_eq!(told[3]["code"], serde_json::json!([1, 2, 5]));
+    let text = place.succeed(
+        &[
+            &SWEEP[..8],
+            &["--layers", "1,2", "--units", "4", "--jobs", "1"],
+        ]
+        .concat(),
+    );
+    assert!(
+        text.contains("tiny-code5-layers2-units4") && text.contains("instructions*"),
+        "{text}"
+    );
+    assert!(
+        !place
+            .path("swept/tiny-code5-layers1-units4.narrows")
+            .exists()
+    );
+    // The number of jobs changes no bit.
+    let before = place.read("swept/tiny-code2.narrows");
+    place.succeed(&[&SWEEP[..], &["--jobs", "1"]].concat());
+    assert!(before == place.read("swept/tiny-code2.narrows"));
+}
+
+#[test]
+fn finished_points_are_taken_as_they_are_and_others_trained_anew() {
+    let place = workplace();
+    let first = lines(&place.succeed(&SWEEP));
+    let resume = [&SWEEP[..8], &["--resume"]].concat();
+    let count = |text: &str, what: &str| text.lines().filter(|line| line.contains(what)).count();
+    let files = place.files();
+    let told = place.succeed(&resume);
+    assert_eq!(
+        (count(&told, "was there: "), count(&told, "trained: ")),
+        (3, 0),
+        "{told}"
+    );
+    assert!(files == place.files());
+    let again = lines(&place.succeed(&[&resume[..], &["--json"]].concat()));
+    let last = |lines: &[Value]| lines.last().unwrap().clone();
+    assert_eq!(last(&first), last(&again));
+
+    // A model that is damaged, figures that are cut off, and other settings.
+    place.write("swept/tiny-code1.narrows", "no model");
+    let point = place.read("swept/tiny-code2.point.json");
+    place.write("swept/tiny-code2.point.json", &point[..point.len() / 2]);
+    let told = place.succeed(&resume);
+    assert_eq!(
+        (count(&told, "was there: "), count(&told, "trained: ")),
+        (1, 2),
+        "{told}"
+    );
+    assert!(files == place.files(), "they are as they were");
+    for options in [["--epochs", "2"], ["--seed", "9"]] {
+        let told = place.succeed(&[&resume[..], &options].concat());
+        assert_eq!(count(&told, "trained: "), 3, "{told}");
+    }
+}
+
+/// Waits until a process handles SIGINT itself; it trains soon after.
+fn wait_until_it_listens(id: &str) {
+    let start = Instant::now();
+    let handles = || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0)
+    };
+    while !handles() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it does not listen"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+#[test]
+fn what_a_killed_sweep_finished_survives() {
+    let place = workplace();
+    // The second point would take for ever.
+    let slow = crate::workplace::TINY.replace("epochs = 3", "epochs = 40000000");
+    place.write("slow.toml", slow.replace("\"tiny\"", "\"slow\""));
+    let sweep = [
+        "sweep",
+        "tiny.toml",
+        "--code",
+        "1",
+        "--data",
+        "samples.npy",
+        "--out",
+        "swept",
+    ];
+    place.succeed(&sweep);
+    let slow = [
+        "sweep",
+        "slow.toml",
+        "--code",
+        "1,2",
+        "--data",
+        "samples.npy",
+        "--out",
+        "swept",
+        "--jobs",
+        "2",
+    ];
+    for signal in ["KILL", "INT"] {
+        let before = place.files();
+        let mut command = place.command(&slow);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = child.id().to_string();
+        wait_until_it_listens(&id);
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-s", signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let start = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(before == place.files(), "nothing half-written");
+        if signal == "INT" {
+            assert_eq!(output.status.code(), Some(130));
+            let told = String::from_utf8(output.stdout).unwrap();
+            assert!(
+                told.contains("stopped with 0 of 2 finished; --resume"),
+                "{told}"
+            );
+        }
+    }
+    let told = place.succeed(&[&sweep[..3], &["1,2"], &sweep[4..], &["--resume"]].concat());
+    assert!(
+        told.contains("was there: tiny-code1") && told.contains("trained: tiny-code2"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_sweep_that_makes_no_sense_is_refused_before_anything_is_trained() {
+    let place = Workplace::new();
+    place.refuse(
+        &["sweep", "convolutional", "--layers", "2"],
+        &[
+            "\"convolutional\"",
+            "expected a network of dense layers alone",
+            "conv2d",
+        ],
+    );
+    place.refuse(
+        &["sweep", "vanilla", "--units", "10"],
+        &["units: expected layers before the code", "--layers 2"],
+    );
+    place.refuse(
+        &["sweep", "vanilla", "--code", "8,0"],
+        &["--code", "'0'", "from 1"],
+    );
+    place.refuse(&["sweep", "vanilla", "--code", "8,x"], &["--code", "'x'"]);
+    place.refuse(
+        &["sweep", "vanilla", "--code", "8", "--jobs", "0"],
+        &["--jobs", "'0'"],
+    );
+    place.refuse(&["sweep", "vanila", "--code", "8"], &["vanila", "vanilla"]);
+    let output = place
+        .command(&["sweep", "vanilla", "--code", "4000000000"])
+        .output()
+        .unwrap();
+    refused(&output, &["layer 0"]);
+}
+
 #[test]
 fn every_analysis_has_help_with_an_example() {
     let place = Workplace::new();
-    for name in ["score", "features", "neighbours", "diagnose"] {
+    for name in ["score", "features", "neighbours", "diagnose", "sweep"] {
         let help = place.succeed(&[name, "--help"]);
         let (_, examples) = help.split_once("Example").unwrap();
         assert!(
