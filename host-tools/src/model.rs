@@ -1,5 +1,6 @@
 //! Models: a blob in a file, and running it on the desktop.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use narrows_core::blob::{
@@ -110,6 +111,24 @@ impl Blob {
         &self.path
     }
 
+    /// The same model, to be saved at the same place, with another threshold in its header; or with none.
+    ///
+    /// # Errors
+    /// As [`Blob::model`]; [`Error::Core`] where the threshold is not finite.
+    pub fn with_threshold(&self, threshold: Option<f32>) -> Result<Self> {
+        let mut model = self.model()?;
+        model.header.threshold = threshold;
+        Self::write(&model.header, model.parameters, &self.path)
+    }
+
+    fn write(header: &Header<'_>, parameters: &[f32], path: &Path) -> Result<Self> {
+        let place = || path.display().to_string();
+        let len = blob::len(header, parameters.len()).map_err(Error::core(place()))?;
+        let mut blob = Self::zeroed(len, path);
+        blob::write(header, parameters, blob.bytes_mut()).map_err(Error::core(place()))?;
+        Ok(blob)
+    }
+
     /// Makes a blob of what a training run has left.
     ///
     /// # Errors
@@ -122,7 +141,6 @@ impl Blob {
         path: &Path,
     ) -> Result<Self> {
         let (recipe, network) = (plan.recipe(), plan.network());
-        let place = || path.display().to_string();
         let (math, seed) = (plan.math(), recipe.seed);
         let digest = golden_digest(executor, network, parameters, math, seed)?;
         let header = Header {
@@ -144,12 +162,7 @@ impl Blob {
             },
             golden: Golden { seed, digest },
         };
-        let mut blob = Self::zeroed(
-            blob::len(&header, parameters.len()).map_err(Error::core(place()))?,
-            path,
-        );
-        blob::write(&header, parameters, blob.bytes_mut()).map_err(Error::core(place()))?;
-        Ok(blob)
+        Self::write(&header, parameters, path)
     }
 }
 
@@ -192,16 +205,29 @@ pub fn run(
     part: Part,
     inputs: &[f32],
 ) -> Result<Vec<f32>> {
+    run_layers(executor, model, model.network.part(part), inputs)
+}
+
+/// Runs neighbouring layers of a model on any number of samples: `0..index + 1` gives the features of layer `index`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_layers(
+    executor: &impl Executor,
+    model: &Model<'_>,
+    layers: Range<usize>,
+    inputs: &[f32],
+) -> Result<Vec<f32>> {
     let place = || format!("model \"{}\"", model.header.name);
     // A code is f32 whatever it was made of.
-    if part != Part::Decode && model.header.input_kind != InputKind::F32 {
+    if layers.start == 0 && model.header.input_kind != InputKind::F32 {
         return Err(Error::Data {
             place: place(),
             expected: "a model with f32 input".into(),
             given: "raw counts came: this release does not convert them".into(),
         });
     }
-    let (network, layers) = (&model.network, model.network.part(part));
+    let network = &model.network;
     let input_len = network.shape_before(layers.start).len();
     let output_len = network.shape_before(layers.end).len();
     let mut outputs = zeros(

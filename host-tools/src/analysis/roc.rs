@@ -63,6 +63,32 @@ impl Roc {
             auc: half_pairs as f64 / (2 * pairs) as f64,
         })
     }
+
+    /// The points where the curve turns, the first and the last among them: the same curve, of far fewer points.
+    #[must_use]
+    pub fn corners(&self) -> Vec<Point> {
+        let direction = |from: &Point, to: &Point| {
+            (
+                to.false_positive_rate > from.false_positive_rate,
+                to.true_positive_rate > from.true_positive_rate,
+            )
+        };
+        let mut corners: Vec<Point> = Vec::new();
+        for (index, point) in self.points.iter().enumerate() {
+            let turns = match (index.checked_sub(1), self.points.get(index + 1)) {
+                (Some(before), Some(after)) => {
+                    let before = direction(&self.points[before], point);
+                    // Where both rates rise at once, for a tie, the slope may be any.
+                    before == (true, true) || before != direction(point, after)
+                }
+                _ => true,
+            };
+            if turns {
+                corners.push(*point);
+            }
+        }
+        corners
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +131,11 @@ mod tests {
                 (1.0, 1.0, 1.0)
             ]
         );
+        assert_eq!(roc.corners(), roc.points);
+        let scores = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
+        let long = Roc::of(&scores, &[true, true, true, false, false, true]).unwrap();
+        let thresholds: Vec<f64> = long.corners().iter().map(|point| point.threshold).collect();
+        assert_eq!(thresholds, [f64::INFINITY, 7.0, 5.0, 4.0]);
     }
 
     #[test]

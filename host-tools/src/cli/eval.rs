@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 
 use narrows::confusion::Confusion;
-use narrows::data::{self, Reading};
 use narrows::error::{Error, Result};
 use narrows::evaluate::{Quality, evaluate};
 use narrows::model::Blob;
 use narrows::recipe::{Plan, Recipe};
-use narrows_core::blob::Rule;
 use serde_json::json;
 
 /// Say how well a model gives back samples, or how often it gives their labels
@@ -27,11 +25,8 @@ pub(super) struct Arguments {
     /// Corrupt the samples first, as the training with this preset or recipe does
     #[arg(long, value_name = "PRESET|RECIPE.toml")]
     noise: Option<String>,
-    /// Cut a recording into windows, one of which begins every N frames [default: as in training]
-    #[arg(long, value_name = "N", value_parser = super::at_least_one::<u32>)]
-    step: Option<u32>,
     #[command(flatten)]
-    columns: super::Columns,
+    reading: super::DataArguments,
     #[command(flatten)]
     threads: super::Threads,
 }
@@ -49,24 +44,7 @@ impl Arguments {
                 plan.recipe().seed,
             )),
         };
-        let mut preprocessing = model.header.preprocessing;
-        if self.step.is_some() {
-            let sample_rate = match preprocessing.rule {
-                Rule::Window { sample_rate, .. } => sample_rate,
-                _ => None,
-            };
-            preprocessing.rule = Rule::Window {
-                step: self.step,
-                sample_rate,
-            };
-        }
-        let reading = Reading {
-            rule: preprocessing.rule,
-            ..self.columns.reading(&model)
-        };
-        let raw = data::load(&self.data, &reading)?;
-        let place = self.data.display().to_string();
-        let samples = raw.test_data(&model.network, preprocessing, &place)?;
+        let (_, samples) = self.reading.samples(&self.data, &model)?;
         if model.network.output().len() != model.network.input().len() {
             let confusion = Confusion::of(&self.threads.executor()?, &model, &samples)?;
             return super::print(if json {

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use narrows::error::Result;
+use narrows::footprint::inference_bytes;
 use narrows::model::Blob;
 use narrows::processor::Desktop;
 use narrows_core::blob::Rule;
 use narrows_core::memory::bytes_of;
 use narrows_core::network::Network;
 use narrows_core::training::{self, Mode, Options};
-use narrows_core::{inference, loss::Loss, math::Math, optimizer::Optimizer};
+use narrows_core::{loss::Loss, math::Math, optimizer::Optimizer};
 use serde_json::json;
 
 /// Say what is in a blob, and how much memory it takes on a device
@@ -20,12 +21,6 @@ Example:
 pub(super) struct Arguments {
     /// A blob
     model: PathBuf,
-}
-
-/// Bytes that one sample of inference needs: input, output, and workspace.
-fn inference_bytes(network: &Network<'_>) -> usize {
-    let workspace = inference::workspace_len(network, 0..network.layers().len(), 1);
-    bytes_of(network.input().len() + network.output().len() + workspace)
 }
 
 /// Bytes that training with Adam needs beside the parameters.

@@ -3,12 +3,17 @@
 mod bench;
 mod completions;
 mod demo;
+mod diagnose;
 mod eval;
 mod export;
+mod features;
 mod inspect;
+mod neighbours;
 mod preset;
 mod progress;
 mod run;
+mod score;
+mod sweep;
 mod train;
 
 use std::fmt::Display;
@@ -19,13 +24,14 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use narrows::analysis;
 use narrows::confusion::Confusion;
-use narrows::data::Reading;
+use narrows::data::{self, Reading, Samples};
 use narrows::error::{Error, Result};
 use narrows::processor::Desktop;
 use narrows::recipe::{Preset, Recipe};
 use narrows::{files, model::Part};
-use narrows_core::blob::Model;
+use narrows_core::blob::{Model, Preprocessing, Rule};
 
 /// Trains autoencoders, exports them for Cortex-M, and runs them with the bits that the device gives.
 #[derive(Parser)]
@@ -69,6 +75,11 @@ Example, which gives the bits that `narrows run` gives:
 Example:
   narrows denoise denoising.narrows noisy.npy clean.npy")]
     Denoise(run::Arguments),
+    Score(score::Arguments),
+    Features(features::Arguments),
+    Neighbours(neighbours::Arguments),
+    Diagnose(diagnose::Arguments),
+    Sweep(sweep::Arguments),
     Inspect(inspect::Arguments),
     Preset(preset::Arguments),
     Export(export::Arguments),
@@ -91,6 +102,11 @@ impl Command {
             }
             Subcommands::Encode(arguments) => arguments.run(Part::Encode, self.json).map(done),
             Subcommands::Decode(arguments) => arguments.run(Part::Decode, self.json).map(done),
+            Subcommands::Score(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Features(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Neighbours(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Diagnose(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Sweep(arguments) => arguments.run(self.json),
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
             Subcommands::Export(arguments) => arguments.run(self.json).map(done),
@@ -159,9 +175,12 @@ impl Threads {
     }
 }
 
-/// Columns of a CSV.
+/// How a model's data are read, where that is not as in its training.
 #[derive(clap::Args)]
-struct Columns {
+struct DataArguments {
+    /// Cut a recording into windows, one of which begins every N frames [default: as in training]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>)]
+    step: Option<u32>,
     /// Columns of a CSV that are taken, with commas between them [default: all but the labels]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     columns: Vec<String>,
@@ -170,14 +189,36 @@ struct Columns {
     label: Option<String>,
 }
 
-impl Columns {
-    /// How a model's data are read, with these columns.
+impl DataArguments {
+    /// What a model's data go through.
+    fn preprocessing(&self, model: &Model<'_>) -> Preprocessing {
+        let preprocessing = model.header.preprocessing;
+        let sample_rate = match preprocessing.rule {
+            Rule::Window { sample_rate, .. } => sample_rate,
+            _ => None,
+        };
+        let step = self.step.map(Some);
+        step.map_or(preprocessing, |step| Preprocessing {
+            rule: Rule::Window { step, sample_rate },
+            ..preprocessing
+        })
+    }
+
+    /// How a model's data are read.
     fn reading(&self, model: &Model<'_>) -> Reading<'_> {
         Reading {
+            rule: self.preprocessing(model).rule,
             columns: &self.columns,
             label: self.label.as_deref(),
             ..Reading::of_model(model)
         }
+    }
+
+    /// The samples that a model was perhaps trained on, and those that it is judged by; see [`analysis::samples`].
+    fn samples(&self, path: &Path, model: &Model<'_>) -> Result<(Option<Samples>, Samples)> {
+        let raw = data::load(path, &self.reading(model))?;
+        let place = path.display().to_string();
+        analysis::samples(raw, &model.network, self.preprocessing(model), &place)
     }
 }
 

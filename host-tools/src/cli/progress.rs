@@ -27,6 +27,11 @@ pub(super) fn stop_on_ctrl_c() -> Result<()> {
     })
 }
 
+/// Whether Ctrl-C was pressed.
+pub(super) fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
 /// Where there is no bar, a line is printed at least this often.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -258,7 +263,7 @@ impl Watcher for Console {
     }
 
     fn stop(&self) -> bool {
-        STOP.load(Ordering::Relaxed)
+        stopped()
     }
 }
 

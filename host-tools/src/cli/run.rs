@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "OUT.npy")]
     output: PathBuf,
     #[command(flatten)]
-    columns: super::Columns,
+    reading: super::DataArguments,
     #[command(flatten)]
     threads: super::Threads,
 }
@@ -28,8 +28,8 @@ impl Arguments {
     pub(super) fn run(self, part: Part, json: bool) -> Result<()> {
         let blob = Blob::read(&self.model)?;
         let model = blob.model()?;
-        let (network, preprocessing) = (&model.network, model.header.preprocessing);
-        let mut reading = self.columns.reading(&model);
+        let (network, preprocessing) = (&model.network, self.reading.preprocessing(&model));
+        let mut reading = self.reading.reading(&model);
         if part == Part::Decode {
             reading.input = network.code_shape();
         }

@@ -1,5 +1,6 @@
 //! The command `narrows`, used as its users do: what it refuses, what it keeps, and that its bits stay.
 
+mod analysis;
 mod bench;
 mod bits;
 mod data;
