@@ -10,7 +10,7 @@
 //! 5. [`train`] runs epochs, keeps checkpoints, and goes on from them to the same bits.
 //! 6. What is left is exported as a blob; [`model`] reads it back and runs it, and [`evaluate`] says how good it is.
 //!    [`weights`] go out to NumPy and come in from there.
-//! 7. [`analysis`] says what it has learnt, and holds it against what is simpler.
+//! 7. [`analysis`] says what it has learnt, and holds it against what is simpler; a [`report`] shows it on one page.
 //! 8. A [`device`], on a serial line or emulated, takes the blob and answers; its answers have the desktop's bits. The
 //!    [`footprint`] is what its firmware takes, and a [`picture`] shows what went in and what came out.
 //!
@@ -48,5 +48,6 @@ pub mod model;
 pub mod picture;
 pub mod processor;
 pub mod recipe;
+pub mod report;
 pub mod train;
 pub mod weights;

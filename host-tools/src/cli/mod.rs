@@ -11,6 +11,7 @@ mod inspect;
 mod neighbours;
 mod preset;
 mod progress;
+mod report;
 mod run;
 mod score;
 mod sweep;
@@ -81,6 +82,8 @@ Example:
     Diagnose(diagnose::Arguments),
     Sweep(sweep::Arguments),
     Inspect(inspect::Arguments),
+    Report(report::Report),
+    Compare(report::Compare),
     Preset(preset::Arguments),
     Export(export::Arguments),
     Demo(demo::Arguments),
@@ -108,6 +111,8 @@ impl Command {
             Subcommands::Diagnose(arguments) => arguments.run(self.json).map(done),
             Subcommands::Sweep(arguments) => arguments.run(self.json),
             Subcommands::Inspect(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Report(arguments) => arguments.run(self.json).map(done),
+            Subcommands::Compare(arguments) => arguments.run(self.json).map(done),
             Subcommands::Preset(arguments) => arguments.run(self.json).map(done),
             Subcommands::Export(arguments) => arguments.run(self.json).map(done),
             Subcommands::Demo(arguments) => arguments.run(self.json),

@@ -9,6 +9,7 @@ mod kill;
 mod models;
 mod options;
 mod recipes;
+mod report;
 mod reports;
 mod resume;
 mod systems;
