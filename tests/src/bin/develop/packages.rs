@@ -19,6 +19,8 @@ pub(crate) enum Package {
     DebianClippy,
     /// LLVM's linker.
     Lld,
+    /// Chromium without a window.
+    Browser,
 }
 
 impl Package {
@@ -32,6 +34,7 @@ impl Package {
             (Self::DebianRustSource, Manager::Apt) => "rust-web-src",
             (Self::DebianClippy, Manager::Apt) => "rust-web-clippy",
             (Self::Lld, Manager::Apt) => "lld",
+            (Self::Browser, Manager::Apt) => "chromium-headless-shell",
             _ => return None,
         })
     }
@@ -44,6 +47,7 @@ impl Package {
             Self::DebianRustSource => "the sources of the devices' core library",
             Self::DebianClippy => "checks the firmware's code",
             Self::Lld => "links the firmware",
+            Self::Browser => "draws the reports for their test",
         }
     }
 }

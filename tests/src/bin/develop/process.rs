@@ -20,6 +20,18 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// A browser that runs without a window.
+pub(crate) fn find_browser() -> Option<PathBuf> {
+    let names = [
+        "chromium-headless-shell",
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    ];
+    names.into_iter().find_map(find)
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors

@@ -16,20 +16,23 @@ use crate::toolchain::{self, Compiler, Debian, DeviceToolchain};
 pub(crate) struct Needs {
     emulator: bool,
     lints: bool,
+    browser: bool,
 }
 
 impl Needs {
     pub(crate) const FIRMWARE: Self = Self {
         emulator: false,
         lints: false,
+        browser: false,
     };
     pub(crate) const DEMO: Self = Self {
         emulator: true,
-        lints: false,
+        ..Self::FIRMWARE
     };
     pub(crate) const VERIFY: Self = Self {
         emulator: true,
         lints: true,
+        browser: true,
     };
 }
 
@@ -131,6 +134,11 @@ impl Missing {
         let mut missing = Self::default();
         if needs.emulator && process::find("qemu-system-arm").is_none() {
             missing.packages.push(Package::Qemu);
+        }
+        // Only Debian has one that installs in seconds; elsewhere a browser is there, or the step says how to get one.
+        let installs_browsers = Manager::of_this_system() == Some(Manager::Apt);
+        if needs.browser && installs_browsers && process::find_browser().is_none() {
+            missing.packages.push(Package::Browser);
         }
         if needs.lints {
             for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {

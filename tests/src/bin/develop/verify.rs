@@ -14,6 +14,9 @@ use crate::{root, target_folder};
 /// The tests that need the firmware and QEMU are left out of a plain `cargo test`.
 const DEVICE_TESTS: &str = "--features=narrows-tests/device";
 
+/// The tests that have a step of their own, as not every machine has a browser.
+const IN_A_BROWSER: &str = "in_a_browser";
+
 /// Core as it is for whoever takes no features.
 const CORE_ALONE: [&str; 3] = ["-p", "narrows-core", "--no-default-features"];
 
@@ -67,10 +70,11 @@ pub(crate) fn all(toolchain: &DeviceToolchain) -> Result<()> {
     step("tests on the host and in QEMU", || {
         process::run(
             cargo("test")
-                .args(["--workspace", DEVICE_TESTS])
+                .args(["--workspace", DEVICE_TESTS, "--", "--skip", IN_A_BROWSER])
                 .env("NARROWS_FIRMWARE", &images[0]),
         )
     })?;
+    step("reports in a browser", reports)?;
     step("tests of core without features", || {
         process::run(cargo("test").args(CORE_ALONE))
     })?;
@@ -99,6 +103,17 @@ fn cargo(subcommand: &str) -> Command {
     let mut cargo = process::cargo();
     cargo.current_dir(root()).arg(subcommand);
     cargo
+}
+
+/// The reports' test, which a plain `cargo test` leaves out, and says so, where there is no browser.
+fn reports() -> Result<()> {
+    let browser = process::find_browser()
+        .context("chromium is missing: install it or Google Chrome, then run again")?;
+    process::run(
+        cargo("test")
+            .args(["-p", "narrows", "--test", "command", IN_A_BROWSER])
+            .env("NARROWS_BROWSER", browser),
+    )
 }
 
 /// Packages narrows-core and builds the package by itself.
