@@ -529,7 +529,7 @@ pub(super) fn ranking(rows: &[(String, String, f64)], text: String) -> Chart {
 }
 
 /// Counts by label, down, and answer, across.
-pub(super) fn confusion(matrix: &[Vec<u32>], text: String) -> Chart {
+pub(super) fn confusion(matrix: &[Vec<u64>], text: String) -> Chart {
     let classes = matrix.len().max(1);
     let (left, top, cell) = (40.0, 30.0, (WIDTH - 48.0) / classes as f64);
     let high = cell.min(34.0);
@@ -538,14 +538,14 @@ pub(super) fn confusion(matrix: &[Vec<u32>], text: String) -> Chart {
         text class="name" x="2" y="13" { "label" }
         text class="name" x=(WIDTH - 8.0) y="13" text-anchor="end" { "answer" }
         @for (label, row) in matrix.iter().enumerate() {
-            @let sum = row.iter().sum::<u32>().max(1);
+            @let sum = row.iter().sum::<u64>().max(1);
             @let y = top + label as f64 * high;
             @if numbers {
                 text class="tick" x=(left - 8.0) y=(one(y + high / 2.0)) dy="0.35em" text-anchor="end" { (label) }
                 text class="tick" x=(one(left + (label as f64 + 0.5) * cell)) y=(top - 6.0) text-anchor="middle" { (label) }
             }
             @for (answer, count) in row.iter().enumerate() {
-                @let share = f64::from(*count) / f64::from(sum);
+                @let share = *count as f64 / sum as f64;
                 @let x = left + answer as f64 * cell;
                 @let class = if answer == label { "cell right" } else { "cell wrong" };
                 // A few per cent are wrong answers that one wants to see.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::chart::{self, Series};
 use super::document::{Around, Document, Row, rows, whole};
 use super::figures::{Figures, Unit};
-use super::page::{accuracy, label, losses, work};
+use super::page::{label, losses, work};
 use super::text::{bytes, count, figure, grouped, percent, seconds, short};
 use crate::error::{Error, Result};
 
@@ -114,7 +114,7 @@ fn error(run: &Figures) -> Option<f64> {
 fn accuracy_of(run: &Figures) -> Option<f64> {
     run.confusion
         .last()
-        .map(|confusion| accuracy(&confusion.matrix))
+        .map(|(_, confusion)| confusion.accuracy())
 }
 
 fn training_time(run: &Figures) -> f64 {

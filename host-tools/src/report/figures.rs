@@ -12,13 +12,14 @@ use narrows_core::shape::Shape;
 
 use crate::analysis::pca::Pca;
 use crate::analysis::roc::Roc;
-use crate::data::{self, Raw, Samples};
+use crate::confusion::Confusion;
+use crate::data::{self, Samples};
 use crate::error::{Error, Result};
 use crate::evaluate::{Quality, corrupt};
 use crate::footprint::inference_bytes;
 use crate::model::{self, Blob};
 use crate::processor::Desktop;
-use crate::train::record::{Confusion, Record};
+use crate::train::Record;
 use crate::train::zeros;
 
 /// Samples that are looked at, at most: the first ones.
@@ -366,8 +367,8 @@ pub struct Figures {
     pub threshold: Option<f64>,
     /// How well the error tells the samples with normal labels from the others.
     pub detection: Option<Detection>,
-    /// Labels and answers of a classifier.
-    pub confusion: Vec<Confusion>,
+    /// What the samples of labels are taken for, at the end of each stage that learns labels, by its name; or by the model.
+    pub confusion: Vec<(String, Confusion)>,
     /// By layer.
     pub layers: Vec<LayerCost>,
     /// In all.
@@ -391,28 +392,25 @@ impl Figures {
     ) -> Result<Self> {
         let model = run.blob.model()?;
         let (header, network, record) = (&model.header, &model.network, &run.record);
-        let (raw, place) = load(run, data)?;
+        let plan = record.recipe.plan()?;
+        let (raw, place) = data::load_for(&plan, data.or(run.data_path()))?;
         let unseen = raw.test.is_some();
         let array = raw.test.as_ref().or(raw.train.as_ref());
         let view = View::of(network.input(), array.map_or(&[][..], |array| &array.shape));
-        let mut samples = raw.test_data(
-            network,
-            header.preprocessing,
-            record.recipe.data.step,
-            &place,
-        )?;
+        let mut samples = raw.test_data(network, header.preprocessing, &place)?;
         samples.truncate(SAMPLES);
-        let plan = record.recipe.plan()?;
         let noisy = plan
             .noise()
             .map(|noise| corrupt(executor, noise, record.recipe.seed, &samples))
             .transpose()?;
-        let inputs = noisy.as_deref().unwrap_or(samples.values());
+        let clean = samples.to_vec()?;
+        let inputs = noisy.as_deref().unwrap_or(&clean);
         let answers = model::run(executor, &model, Part::Reconstruct, inputs)?;
         let is_classifier = network.output().len() != network.input().len();
 
         let looked = Looked {
             samples: &samples,
+            clean: &clean,
             noisy: noisy.as_deref(),
             answers: &answers,
             is_classifier,
@@ -440,10 +438,19 @@ impl Figures {
             .iter()
             .map(|point| looked.sample(point.index).to_vec())
             .collect();
-        let confusion = if is_classifier && record.confusion.is_empty() {
-            looked.confusion().into_iter().collect()
-        } else {
-            record.confusion.clone()
+        let stages = record.stages.iter();
+        let mut confusion: Vec<(String, Confusion)> = stages
+            .filter_map(|stage| Some((stage.name.clone(), stage.confusion.clone()?)))
+            .collect();
+        if is_classifier && confusion.is_empty() && samples.labels().is_some() {
+            let found = Confusion::of(executor, &model, &samples)?;
+            confusion.push(("the model".into(), found));
+        }
+        // A network that learnt some classes alone is to tell them from the others.
+        let classes = record.recipe.data.classes.as_deref();
+        let normal = match (normal, classes) {
+            ([], Some(classes)) if samples.labels().is_some() => classes,
+            (normal, _) => normal,
         };
         let detection = detection(&errors, &samples, normal, &place)?;
         Ok(Self {
@@ -452,7 +459,7 @@ impl Figures {
             preprocessing: [header.preprocessing.offset, header.preprocessing.scale],
             shapes: [network.input(), network.code_shape(), network.output()],
             view,
-            range: range(samples.values()),
+            range: range(&clean),
             place,
             samples: samples.len(),
             unseen,
@@ -480,16 +487,6 @@ impl Figures {
     }
 }
 
-fn load(run: &Run, data: Option<&Path>) -> Result<(Raw, String)> {
-    match data.or(run.data_path()) {
-        Some(path) => Ok((data::load(path)?, path.display().to_string())),
-        None => Ok((
-            data::bundled::load(run.record.recipe.data.bundled)?,
-            BUNDLED.into(),
-        )),
-    }
-}
-
 /// From 0 to 1 where all values lie there.
 fn range(values: &[f32]) -> [f32; 2] {
     let [low, high] = extent(values.iter().copied());
@@ -509,6 +506,7 @@ fn extent(values: impl Iterator<Item = f32>) -> [f32; 2] {
 /// Samples with what went in and what came out.
 struct Looked<'a> {
     samples: &'a Samples,
+    clean: &'a [f32],
     noisy: Option<&'a [f32]>,
     answers: &'a [f32],
     is_classifier: bool,
@@ -517,7 +515,7 @@ struct Looked<'a> {
 impl<'a> Looked<'a> {
     fn sample(&self, index: usize) -> &'a [f32] {
         let len = self.samples.sample_len();
-        &self.samples.values()[index * len..][..len]
+        &self.clean[index * len..][..len]
     }
 
     fn answer(&self, index: usize) -> &'a [f32] {
@@ -587,11 +585,7 @@ impl<'a> Looked<'a> {
     }
 
     fn reconstruction(&self, errors: Vec<f64>, code: usize) -> Result<Reconstruction> {
-        let (values, len, count) = (
-            self.samples.values(),
-            self.samples.sample_len(),
-            self.samples.len(),
-        );
+        let (values, len, count) = (self.clean, self.samples.sample_len(), self.samples.len());
         let pca = Pca::fit(values, len, code)?;
         // With as many components as there are samples or numbers, anything can be given back.
         let components = (pca.len() == code && code < len.min(count))
@@ -629,20 +623,6 @@ impl<'a> Looked<'a> {
                 .count(),
             errors,
             labels,
-        })
-    }
-
-    fn confusion(&self) -> Option<Confusion> {
-        let labels = self.samples.labels()?;
-        let classes = self.answers.len() / self.samples.len();
-        let mut matrix = vec![vec![0u32; classes]; classes];
-        for (index, label) in labels.iter().enumerate() {
-            let row = matrix.get_mut(usize::from(*label))?;
-            row[self.answered(index)?] += 1;
-        }
-        Some(Confusion {
-            stage: "the model".into(),
-            matrix,
         })
     }
 }

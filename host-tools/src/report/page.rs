@@ -12,7 +12,7 @@ use super::text::{bytes, count, figure, grouped, percent, seconds, short};
 use crate::error::Result;
 use crate::evaluate::Quality;
 use crate::picture::{Tile, sheet};
-use crate::train::record::Stage;
+use crate::train::{Ended, StageRecord};
 
 /// The report as the text of an HTML file.
 ///
@@ -59,18 +59,6 @@ pub(super) fn explained(answers: Quality, mean_sample: Quality) -> f64 {
     1.0 - answers.mean_squared_error / mean_sample.mean_squared_error
 }
 
-/// The share of right answers.
-pub(super) fn accuracy(matrix: &[Vec<u32>]) -> f64 {
-    let all: u64 = matrix.iter().flatten().map(|count| u64::from(*count)).sum();
-    let right: u64 = matrix
-        .iter()
-        .enumerate()
-        .filter_map(|(label, row)| row.get(label))
-        .map(|count| u64::from(*count))
-        .sum();
-    right as f64 / all.max(1) as f64
-}
-
 fn dead_units(figures: &Figures) -> usize {
     figures
         .codes
@@ -96,20 +84,15 @@ fn is_no_better(found: &Reconstruction) -> bool {
 
 /// What the record warns of, and what the samples show.
 fn warnings(figures: &Figures) -> Vec<String> {
-    let mut found = figures.record.warnings.clone();
-    for stage in &figures.record.stages {
-        match stage.stopped.as_deref() {
-            Some("diverged") => found.push(format!(
-                "Stage \u{201c}{}\u{201d} diverged: its numbers stopped being finite.",
-                stage.name
-            )),
-            Some("interrupted") => found.push(format!(
-                "Stage \u{201c}{}\u{201d} was interrupted before its last epoch.",
-                stage.name
-            )),
-            _ => {}
-        }
-    }
+    let record = &figures.record;
+    let mut found: Vec<String> = record.warnings.iter().map(ToString::to_string).collect();
+    let unfinished = record.stages.iter().filter(|stage| stage.ended.is_none());
+    found.extend(unfinished.map(|stage| {
+        format!(
+            "Stage \u{201c}{}\u{201d} did not come to its end.",
+            stage.name
+        )
+    }));
     let (units, dead) = (figures.codes.units.len(), dead_units(figures));
     if units > 0 && dead == units {
         found.push(
@@ -145,10 +128,10 @@ fn warnings(figures: &Figures) -> Vec<String> {
 fn verdict(figures: &Figures) -> Markup {
     let of = samples(figures);
     let Some(found) = &figures.reconstruction else {
-        let Some(confusion) = figures.confusion.last() else {
+        let Some((_, confusion)) = figures.confusion.last() else {
             return html! { "A classifier, looked at with " (of) " without labels." };
         };
-        return html! { "Gives " strong { (percent(accuracy(&confusion.matrix))) } " of " (of) " the right label." };
+        return html! { "Gives " strong { (percent(confusion.accuracy())) } " of " (of) " the right label." };
     };
     let quality = |quality: Quality| format!("{:.2}\u{a0}dB", quality.psnr());
     html! {
@@ -206,8 +189,8 @@ fn head(figures: &Figures) -> Markup {
                     (card(false, "Signal to noise (PSNR)", html! { (format!("{:.2}", found.answers.psnr())) small { " dB" } },
                         found.noisy.map_or_else(|| "for a peak of 1".into(), |noisy| format!("{:.2} dB before", noisy.psnr()))))
                 }
-                @if let Some(confusion) = figures.confusion.last() {
-                    (card(false, "Accuracy", html! { (percent(accuracy(&confusion.matrix))) }, format!("after {}", confusion.stage)))
+                @if let Some((stage, confusion)) = figures.confusion.last() {
+                    (card(false, "Accuracy", html! { (percent(confusion.accuracy())) }, format!("after {stage}")))
                 }
                 (card(false, "Code", html! { (grouped(code.len() as i64)) small { " of " (grouped(input.len() as i64)) } },
                     if code.len() < input.len() {
@@ -237,7 +220,7 @@ pub(super) fn work(multiply_accumulates: u64) -> String {
 }
 
 /// The lines of a stage's losses: `training`, `training with penalties` and `validation`, where there are such.
-pub(super) fn losses(stage: &Stage) -> Vec<Series> {
+pub(super) fn losses(stage: &StageRecord) -> Vec<Series> {
     let of = |value: &dyn Fn(usize) -> Option<f64>| -> Vec<[f64; 2]> {
         let points = stage.epochs.iter().enumerate();
         points
@@ -273,24 +256,20 @@ fn learning(document: &mut Document, figures: &Figures) -> Markup {
     let record = &figures.record;
     let mut charts = Vec::new();
     let several = record.stages.len() > 1;
-    for (index, stage) in record
+    for stage in record
         .stages
         .iter()
-        .enumerate()
-        .filter(|(_, stage)| !stage.epochs.is_empty())
+        .filter(|stage| !stage.epochs.is_empty())
     {
         let title = if several {
             format!("Loss, {}", stage.name)
         } else {
             "Loss".into()
         };
-        let best = record
+        let best = stage
             .best
-            .filter(|best| best.stage == index && best.epoch as usize != stage.epochs.len());
-        let marks: Vec<(f64, &str)> = best
-            .iter()
-            .map(|best| (f64::from(best.epoch), "kept"))
-            .collect();
+            .filter(|best| *best as usize != stage.epochs.len());
+        let marks: Vec<(f64, &str)> = best.iter().map(|best| (f64::from(*best), "kept")).collect();
         let mut caption = String::from(
             "Both should fall and stay close. Validation that rises while training falls means that samples are learnt by heart; lines that still fall at the end ask for more epochs.",
         );
@@ -307,7 +286,7 @@ fn learning(document: &mut Document, figures: &Figures) -> Markup {
                 short(last.learning_rate)
             );
         }
-        if stage.stopped.as_deref() == Some("early stopping") {
+        if stage.ended == Some(Ended::EarlyStopping) {
             caption += " Training stopped early: validation no longer fell.";
         }
         let chart = chart::curves("mean loss of a sample", losses(stage), &marks);
@@ -524,17 +503,16 @@ fn answers(document: &mut Document, figures: &Figures) -> Result<Markup> {
             Around::default(),
         ));
     }
-    for confusion in &figures.confusion {
+    for (stage, confusion) in &figures.confusion {
         let text = format!(
             "{} of the answers are right.",
-            percent(accuracy(&confusion.matrix))
+            percent(confusion.accuracy())
         );
         let title = format!(
-            "Confusion matrix, {}: {} right",
-            confusion.stage,
-            percent(accuracy(&confusion.matrix))
+            "Confusion matrix, {stage}: {} right",
+            percent(confusion.accuracy())
         );
-        let chart = chart::confusion(&confusion.matrix, text);
+        let chart = chart::confusion(confusion.counts(), text);
         parts.push(document.chart(&title, "Rows are labels, columns what the samples were taken for. Right answers lie on the diagonal.", &chart, Around::default()));
     }
     Ok(html! { section { h2 { (what) } div.grid { @for part in &parts { (part) } } } })

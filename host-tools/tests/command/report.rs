@@ -75,12 +75,11 @@ fn record(place: &Workplace, folder: &str, recipe: Value, data: &str) -> Value {
         "format": 1, "recipe": recipe, "data": data, "data_digest": model["data_digest"],
         "recipe_digest": model["recipe_digest"], "threads": 1, "processor": "a processor",
         "stages": [
-            { "name": "first", "layers": [0, 0], "epochs": [epoch(0, 1, 0.5), epoch(0, 2, 0.25)], "stopped": null },
-            { "name": "second", "layers": [0, 1], "epochs": [epoch(1, 1, 0.2), epoch(1, 2, 0.3)], "stopped": "early stopping" },
+            { "name": "first", "layers": [0, 0], "epochs": [epoch(0, 1, 0.5), epoch(0, 2, 0.25)], "ended": null },
+            { "name": "sec<ond", "layers": [0, 1], "epochs": [epoch(1, 1, 0.2), epoch(1, 2, 0.3)], "ended": "early_stopping",
+              "best": 1, "confusion": [[3, 1], [0, 4]] },
         ],
-        "warnings": ["epoch 1: <half> of the code is constant"],
-        "best": { "stage": 1, "epoch": 1 },
-        "confusion": [{ "stage": "second", "matrix": [[3, 1], [0, 4]] }],
+        "warnings": [{ "stage": "sec<ond", "epoch": 1, "step": 7, "constant": "code" }],
     });
     place.write(&format!("{folder}/{name}.run.json"), record.to_string());
     record
@@ -156,13 +155,13 @@ fn a_report_has_everything_in_one_file_that_loads_nothing() {
     for wanted in [
         &digest("data_digest"),
         &digest("recipe_digest"),
-        "epoch 1: &lt;half&gt; of the code is constant",
+        "sec&lt;ond, epoch 1, step 7: the code has become the same for every sample",
         "Loss, first",
         "training with penalties",
-        "Accuracy, second",
+        "Accuracy, sec&lt;ond",
         "Training stopped early",
         "AUC ",
-        "Confusion matrix, second: 88\u{a0}% right",
+        "Confusion matrix, sec&lt;ond: 88\u{a0}% right",
         "noisy",
         "denoised",
         "Kernels of layer \u{201c}conv\u{201d}",
@@ -267,7 +266,10 @@ fn runs_that_are_none_are_refused() {
     place.write("out/tiny.run.json", other.to_string());
     place.refuse(
         &["report", "out"],
-        &["out/tiny.run.json", "expected format 1, but 2 came"],
+        &[
+            "out/tiny.run.json",
+            "expected a record of form 1, but 2 came",
+        ],
     );
     place.write("out/tiny.run.json", "{}");
     place.refuse(&["report", "out"], &["out/tiny.run.json", "missing field"]);
