@@ -169,10 +169,9 @@ impl Axis {
         let stride = self.stride.max(1);
         let first = self.before.div_ceil(stride);
         let room = self.input.wrapping_add(self.before);
-        let last = room
+        let end = room
             .checked_sub(self.size)
-            .and_then(|last| last.checked_div(stride));
-        let end = last.map_or(0, |last| last.wrapping_add(1));
+            .map_or(0, |last| last.wrapping_div(stride).wrapping_add(1));
         first..end.min(self.output).max(first)
     }
 
