@@ -169,9 +169,10 @@ impl Axis {
         let stride = self.stride.max(1);
         let first = self.before.div_ceil(stride);
         let room = self.input.wrapping_add(self.before);
-        let end = room
+        let last = room
             .checked_sub(self.size)
-            .map_or(0, |last| last.wrapping_div(stride).wrapping_add(1));
+            .and_then(|last| last.checked_div(stride));
+        let end = last.map_or(0, |last| last.wrapping_add(1));
         first..end.min(self.output).max(first)
     }
 

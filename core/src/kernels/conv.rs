@@ -836,12 +836,31 @@ impl<S: GradientSink> WeightGradient<'_, S> {
         }
         let mut at: usize = 0;
         for (row, run) in runs.enumerate() {
-            for number in 0..run.size.wrapping_mul(channels) {
-                let place = row.wrapping_mul(pitch).wrapping_add(number);
-                for sum in sums.iter().skip(place).step_by(sums_len.max(1)) {
-                    self.sink.store::<M, [f32; 1]>(at, [*sum]);
-                    at = at.wrapping_add(1);
+            let sums = sums.get(row.wrapping_mul(pitch)..).unwrap_or(&[]);
+            let numbers = run.size.wrapping_mul(channels);
+            // With one filter the weights lie as the sums do.
+            let (lines, count, step) = if filters == 1 {
+                (1, numbers, 1)
+            } else {
+                (numbers, filters, sums_len)
+            };
+            for line in 0..lines {
+                let sums = sums.get(line..).unwrap_or(&[]);
+                let mut done: usize = 0;
+                let sum = |index: usize| {
+                    let sum = sums.get(index.wrapping_mul(step));
+                    sum.copied().unwrap_or(0.0)
+                };
+                while count.wrapping_sub(done) >= 8 {
+                    let eight: [f32; 8] = core::array::from_fn(|lane| sum(done.wrapping_add(lane)));
+                    self.sink.store::<M, [f32; 8]>(at.wrapping_add(done), eight);
+                    done = done.wrapping_add(8);
                 }
+                for index in done..count {
+                    let to = at.wrapping_add(index);
+                    self.sink.store::<M, [f32; 1]>(to, [sum(index)]);
+                }
+                at = at.wrapping_add(count);
             }
         }
         true
@@ -855,7 +874,8 @@ impl<S: GradientSink> WeightGradient<'_, S> {
         let (all, filters) = (self.gradient.len(), window.channels_out.max(1));
         let run = window.x.size.wrapping_mul(window.channels_in);
         let by_filters = all
-            .wrapping_div(filters)
+            .checked_div(filters)
+            .unwrap_or(0)
             .saturating_mul(run)
             .saturating_mul(filters.div_ceil(8));
         // Making the list takes as long as six vectors for each number, measured; a row of the kernel's share of that.
