@@ -9,7 +9,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, P
 use narrows::confusion::Confusion;
 use narrows::error::{Error, Result};
 use narrows::recipe::Plan;
-use narrows::train::{Checkpoint, Epoch, StageEnd, Warning, Watcher};
+use narrows::train::{Checkpoint, Epoch, Progress, StageEnd, Warning, Watcher};
 use serde_json::json;
 
 /// Set by Ctrl-C.
@@ -35,6 +35,9 @@ pub(super) fn stopped() -> bool {
 /// Where there is no bar, a line is printed at least this often.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// The bar's figures change no more often: they are to be read.
+const GLANCE: Duration = Duration::from_millis(200);
+
 /// An epoch that takes longer is not lost whole when the power fails.
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(60);
 
@@ -54,8 +57,8 @@ pub(super) struct Console {
     begun: Option<(Instant, u64)>,
     /// When the last line was printed.
     printed: Instant,
-    /// The stage and the epoch that the bar tells of.
-    shown: Option<(usize, u32)>,
+    /// When the bar's message was made.
+    shown: Instant,
     /// The last epoch and its figures.
     last: Option<String>,
 }
@@ -117,7 +120,7 @@ impl Console {
             kept: Instant::now(),
             begun: None,
             printed: Instant::now(),
-            shown: None,
+            shown: Instant::now(),
             last: None,
         }
     }
@@ -146,7 +149,13 @@ impl Console {
 }
 
 impl Watcher for Console {
-    fn step(&mut self, stage: usize, epoch: u32, samples: usize) {
+    fn step(&mut self, progress: Progress) {
+        let Progress {
+            stage,
+            epoch,
+            samples,
+            loss,
+        } = progress;
         let epochs = u64::from(epoch - 1);
         let behind = self.stages[stage].before + epochs * self.samples as u64 + samples as u64;
         self.bar.set_position(behind);
@@ -155,10 +164,11 @@ impl Watcher for Console {
             self.bar.reset_eta();
             (Instant::now(), behind)
         });
-        if self.shown != Some((stage, epoch)) {
-            self.shown = Some((stage, epoch));
+        if !self.bar.is_hidden() && self.shown.elapsed() >= GLANCE {
+            self.shown = Instant::now();
             let last = self.last.iter().map(|last| format!("; {last}"));
-            let message = self.name(stage, epoch) + &last.collect::<String>();
+            let name = self.name(stage, epoch);
+            let message = format!("{name}: loss {loss:.6}{}", last.collect::<String>());
             self.bar.set_message(message);
         }
         if self.bar.is_hidden() && !self.json && self.printed.elapsed() >= QUIET {
@@ -169,7 +179,7 @@ impl Watcher for Console {
                 total.saturating_sub(behind),
             );
             let line = format!(
-                "{}: {samples} of {} samples{pace}",
+                "{}: {samples} of {} samples, loss {loss:.6}{pace}",
                 self.name(stage, epoch),
                 self.samples
             );

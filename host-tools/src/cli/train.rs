@@ -7,7 +7,7 @@ use narrows::data::{self, Reading};
 use narrows::error::Result;
 use narrows::model::Blob;
 use narrows::recipe::Plan;
-use narrows::train::{Checkpoint, Epoch, Record, StageEnd, Warning, Watcher};
+use narrows::train::{Checkpoint, Epoch, Progress, Record, StageEnd, Warning, Watcher};
 use narrows::{files, train, weights};
 use serde_json::json;
 
@@ -168,8 +168,8 @@ struct Keeper<'a> {
 }
 
 impl Watcher for Keeper<'_> {
-    fn step(&mut self, stage: usize, epoch: u32, samples: usize) {
-        self.console.step(stage, epoch, samples);
+    fn step(&mut self, progress: Progress) {
+        self.console.step(progress);
     }
 
     fn epoch(&mut self, epoch: &Epoch) -> Result<()> {

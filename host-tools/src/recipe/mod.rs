@@ -235,7 +235,7 @@ pub enum LayerRecipe {
     },
 }
 
-/// [`Sparsity`](narrows_core::penalty::Sparsity).
+/// [`Sparsity`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SparsityRecipe {

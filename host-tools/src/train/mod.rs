@@ -58,6 +58,19 @@ pub struct Epoch {
     pub learning_rate: f64,
 }
 
+/// How far an epoch is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The index of its stage.
+    pub stage: usize,
+    /// Its number within the stage, from 1.
+    pub epoch: u32,
+    /// Samples that are behind.
+    pub samples: usize,
+    /// Their mean loss.
+    pub loss: f64,
+}
+
 /// How a stage ended.
 #[derive(Clone, Debug)]
 pub struct StageEnd {
@@ -73,9 +86,9 @@ pub struct StageEnd {
 
 /// Who watches a run, keeps its checkpoints, and may stop it.
 pub trait Watcher {
-    /// A step is done; `samples` of the epoch `epoch`, from 1, of the stage are behind.
-    fn step(&mut self, stage: usize, epoch: u32, samples: usize) {
-        let _ = (stage, epoch, samples);
+    /// A step is done.
+    fn step(&mut self, progress: Progress) {
+        let _ = progress;
     }
 
     /// An epoch is over.
@@ -388,7 +401,12 @@ impl<'a> StageRun<'a> {
                 self.at.sample += count;
                 trained += count;
                 spent += start.elapsed();
-                watcher.step(stage.index(), self.at.epoch + 1, self.at.sample);
+                watcher.step(Progress {
+                    stage: stage.index(),
+                    epoch: self.at.epoch + 1,
+                    samples: self.at.sample,
+                    loss: self.at.loss / self.at.sample as f64,
+                });
                 if self.at.epoch == 0 && middle {
                     self.warn(executor, &mut probe, number, watcher)?;
                 }

@@ -134,7 +134,8 @@ struct Stopwatch {
 }
 
 impl train::Watcher for Stopwatch {
-    fn step(&mut self, _: usize, epoch: u32, samples: usize) {
+    fn step(&mut self, progress: train::Progress) {
+        let (epoch, samples) = (progress.epoch, progress.samples);
         let before = if self.at.0 == epoch { self.at.1 } else { 0 };
         self.samples += samples - before;
         self.at = (epoch, samples);
