@@ -100,6 +100,9 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Elements that a desktop's cache holds, more or less.
+const CACHED: usize = 1 << 19;
+
 /// How the lent memory is divided; all in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Plan {
@@ -127,6 +130,8 @@ struct Plan {
     transient: usize,
     /// Samples.
     batch: usize,
+    /// Samples that go through the network together.
+    few: usize,
 }
 
 impl Plan {
@@ -185,6 +190,7 @@ impl Plan {
             transposed: 0,
             transient: 0,
             batch,
+            few: batch,
         };
         for step in network
             .steps()
@@ -208,6 +214,12 @@ impl Plan {
             .deltas
             .saturating_add(plan.transposed)
             .max(frozen_workspace);
+        if !options.penalties.iter().any(Penalty::is_of_activity) {
+            let each = plan.activations.saturating_add(plan.transient).max(1);
+            let most = CACHED.checked_div(each).unwrap_or(0).max(1);
+            // Parts of equal size.
+            plan.few = batch.div_ceil(batch.div_ceil(most).max(1));
+        }
         Ok(plan)
     }
 
@@ -378,11 +390,14 @@ impl<'a> Trainer<'a> {
                     reason: "with Kullback-Leibler sparsity a step is a whole batch: apply the one that was begun first",
                 });
             }
-            let loss = self.forward(executor, parameters, input, target, samples)?;
-            self.add_activities(samples);
-            self.add_gradients(executor, parameters, input, samples);
-            self.apply(executor, parameters)?;
-            loss
+            if self.activity.is_empty() && self.accumulated == 0 && samples <= self.plan.few {
+                // Nothing else is in the sums of gradients, and nothing will be: they need not go through memory.
+                self.fused(executor, parameters, input, target, samples)?
+            } else {
+                let loss = self.add_samples(executor, parameters, input, target, samples)?;
+                self.apply(executor, parameters)?;
+                loss
+            }
         };
         Ok(loss / samples as f64)
     }
@@ -412,7 +427,8 @@ impl<'a> Trainer<'a> {
     /// Adds the gradients of some samples, at most the mode's batch, to the sums. The sum of the samples' losses.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotFinite`] with the layer, [`Error::Mode`] in the fused mode.
+    /// [`Error::Length`], [`Error::NotFinite`] with the layer, after which the batch may have to be begun anew,
+    /// [`Error::Mode`] in the fused mode.
     pub fn accumulate(
         &mut self,
         executor: &impl Executor,
@@ -431,9 +447,41 @@ impl<'a> Trainer<'a> {
                 reason: "Kullback-Leibler sparsity needs the whole batch observed before a sample is accumulated",
             });
         }
-        let loss = self.forward(executor, parameters, input, target, samples)?;
-        self.add_gradients(executor, parameters, input, samples);
-        Ok(loss)
+        self.add_samples(executor, parameters, input, target, samples)
+    }
+
+    /// Adds the gradients of samples to the sums, a few at a time: they go all the way while their numbers are in the cache.
+    /// The order of each sum is that of all at once. What activities pay is one sum over the batch, which is not cut.
+    fn add_samples(
+        &mut self,
+        executor: &impl Executor,
+        parameters: &[f32],
+        input: &[f32],
+        target: &[f32],
+        samples: usize,
+    ) -> Result<f64, Error> {
+        let (input_len, output_len) = (self.network.input().len(), self.network.output().len());
+        let few = self.plan.few.max(1);
+        let parts = input
+            .chunks(few.saturating_mul(input_len).max(1))
+            .zip(target.chunks(few.saturating_mul(output_len).max(1)));
+        let mut done: usize = 0;
+        for (input, target) in parts {
+            let part = few.min(samples.wrapping_sub(done));
+            let forward = self.forward(executor, parameters, input, target, done, part);
+            if forward.is_err() && done > 0 {
+                // The samples before are of no use without the others.
+                self.gradients.fill(0.0);
+                self.forget_batch();
+            }
+            forward?;
+            if self.observed == 0 {
+                self.add_activities(part);
+            }
+            self.add_gradients(executor, parameters, input, part);
+            done = done.saturating_add(part);
+        }
+        Ok(self.loss(samples))
     }
 
     fn add_gradients(
@@ -546,7 +594,8 @@ impl<'a> Trainer<'a> {
         target: &[f32],
         samples: usize,
     ) -> Result<f64, Error> {
-        let loss = self.forward(executor, parameters, input, target, samples)?;
+        self.forward(executor, parameters, input, target, 0, samples)?;
+        let loss = self.loss(samples);
         self.penalty = self.cost(parameters, samples);
         let (rule, options) = (
             self.options.optimizer.next(&mut self.powers, samples),
@@ -640,15 +689,22 @@ impl<'a> Trainer<'a> {
         self.observed = self.observed.saturating_add(samples);
     }
 
-    /// Fills `activations`, `losses` and the last output's gradient. The sum of the losses.
+    /// The sum of the first losses.
+    fn loss(&self, samples: usize) -> f64 {
+        let losses = self.losses.iter().take(samples);
+        losses.fold(0.0, |sum, loss| sum + f64::from(*loss))
+    }
+
+    /// Fills `activations`, the last output's gradient, and `losses` from `done` on.
     fn forward(
         &mut self,
         executor: &impl Executor,
         parameters: &[f32],
         input: &[f32],
         target: &[f32],
+        done: usize,
         samples: usize,
-    ) -> Result<f64, Error> {
+    ) -> Result<(), Error> {
         self.activate(executor, parameters, input, samples)?;
         let cost = self.stored(samples).fold(0.0, |sum, (step, output)| {
             let penalty = self.options.activity_of(step.index);
@@ -661,7 +717,7 @@ impl<'a> Trainer<'a> {
         let outputs = self.network.output().len();
         let start = end.saturating_sub(outputs.saturating_mul(samples));
         let output = self.activations.get(start..end).unwrap_or(&[]);
-        let losses = split_mut(self.losses, samples).0;
+        let losses = split_mut(self.losses, done.saturating_add(samples)).0;
         let deltas = split_mut(self.transient, self.plan.deltas.saturating_mul(samples)).0;
         executor.execute(Evaluate {
             loss: self.options.loss,
@@ -669,11 +725,10 @@ impl<'a> Trainer<'a> {
             output,
             target,
             gradient: split_mut(deltas, output.len()).0,
-            losses: &mut *losses,
+            losses: split_mut(losses, done).1,
             outputs,
         });
-        check_finite("loss of sample", losses)?;
-        Ok(losses.iter().fold(0.0, |sum, loss| sum + f64::from(*loss)))
+        check_finite("loss of sample", losses)
     }
 
     /// Fills `frozen` and `activations`.

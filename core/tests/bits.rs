@@ -262,6 +262,25 @@ fn train(
     (bits(&parameters), losses)
 }
 
+/// The bits of the parameters after a step on each whole batch.
+fn train_by_steps(
+    executor: &impl Executor,
+    network: &Network<'_>,
+    options: Options<'_>,
+    parameters: &[f32],
+    batches: &[(Vec<f32>, Vec<f32>)],
+) -> Vec<u32> {
+    let mut parameters = parameters.to_vec();
+    let mut memory = vec![f32::NAN; memory_len(network, &options).unwrap()];
+    let mut trainer = Trainer::new(network, options, &mut memory).unwrap();
+    for (input, target) in batches {
+        trainer
+            .step(executor, &mut parameters, input, target)
+            .unwrap();
+    }
+    bits(&parameters)
+}
+
 fn optimizer() -> impl Strategy<Value = Optimizer> {
     prop::sample::select(vec![
         Optimizer::adam(),
@@ -375,6 +394,8 @@ proptest! {
         prop_assert_eq!(&at_once, &expected);
         let narrow = train(&Tiles::<8, 8>(1), &network, options, most, &initial, &batches);
         prop_assert_eq!(&narrow, &expected);
+        let steps = train_by_steps(&Tiles::<8, 16>(2), &network, options, &initial, &batches);
+        prop_assert_eq!(&steps, &expected.0);
         let one = Options { mode: Mode::Accumulate { batch: 1 }, ..options };
         let one_by_one = train(&Sequential::<narrows_core::kernels::Portable>::new(), &network, one, 1, &initial, &batches);
         prop_assert_eq!(&one_by_one, &expected);
@@ -442,4 +463,31 @@ fn a_signal_is_a_picture_of_height_one() {
         1,
     );
     assert_eq!(bits(&code), bits(&expected));
+}
+
+#[test]
+fn a_batch_that_goes_through_the_network_in_parts_gives_the_same_bits() {
+    let conv = |filters| LayerKind::Conv2d {
+        filters,
+        kernel_size: [3, 3],
+        strides: [1, 1],
+        padding: narrows_core::shape::Padding::Same,
+        activation: Activation::Relu,
+    };
+    let network = checked(Shape::picture(96, 96, 1), &[conv(8), conv(1)]);
+    let initial = parameters(&network, 5);
+    let options = |batch| Options {
+        loss: Loss::MeanSquaredError,
+        penalties: &[],
+        optimizer: Optimizer::adam(),
+        mode: Mode::Accumulate { batch },
+        first_trainable: 0,
+        math: Math::Exact,
+    };
+    let (executor, samples) = (Tiles::<8, 8>(1), batches(&network, 6, &[7, 3]));
+    let expected = train(&executor, &network, options(1), 1, &initial, &samples);
+    let at_once = train(&executor, &network, options(7), 7, &initial, &samples);
+    assert_eq!(at_once, expected);
+    let steps = train_by_steps(&executor, &network, options(7), &initial, &samples);
+    assert_eq!(steps, expected.0);
 }

@@ -183,7 +183,7 @@ mod features {
         _mm512_set1_ps, _mm512_setr_epi32, _mm512_storeu_ps,
     };
 
-    use narrows_core::kernels::{Vector, Vectors};
+    use narrows_core::kernels::{Interleave, Vector, Vectors};
 
     use super::{Hardware, Task};
 
@@ -259,7 +259,10 @@ mod features {
                     // SAFETY: see above.
                     Self(unsafe { $multiply(self.0, other.0) })
                 }
+            }
 
+            // SAFETY of the call: as above.
+            impl Interleave for $name {
                 #[inline(always)]
                 fn interleave(self, other: Self) -> (Self, Self) {
                     // SAFETY: see above.

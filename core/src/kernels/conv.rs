@@ -3,8 +3,8 @@
 use core::ops::Range;
 
 use super::{
-    GradientSink, MOST_LANES, Machine, Task, Tiled, Twice, Vector, Vectors, add_outer,
-    add_products, bands, load, runs, sample, split, split_mut, store, tiles, transpose,
+    GradientSink, MOST_LANES, Machine, Pair, Task, Tiled, Vector, Vectors, add_outer, add_products,
+    bands, load, runs, sample, split, split_mut, store, tiles, transpose,
 };
 use crate::shape::{Axis, Window};
 
@@ -97,6 +97,10 @@ struct Group {
     to_step: usize,
 }
 
+/// The most places of a tile: as many as keep the adders busy; with more, the compiler runs out of registers for where
+/// their numbers lie.
+const PLACES: usize = 6;
+
 /// Sums that are made for a group of places at a time. Not a closure, which would not be compiled with the processor
 /// features of the caller.
 trait Grouped {
@@ -116,7 +120,7 @@ fn groups<const ROWS: usize>(
     work: &mut impl Grouped,
 ) {
     let (rows, columns) = places;
-    let neighbours = ROWS > 1 && interior.len() >= ROWS.min(samples.saturating_mul(2));
+    let neighbours = ROWS > 1 && interior.len() >= PLACES.min(samples.saturating_mul(2));
     for y in 0..rows {
         let mut x = 0;
         while x < columns {
@@ -159,7 +163,11 @@ impl<V: Vectors> Grouped for ForwardSums<'_, V> {
     fn group<const ROWS: usize>(&mut self, group: Group) {
         self.group = group;
         let filters = self.task.window.channels_out;
-        tiles::<V, ROWS, ROWS>(group.count, filters, self);
+        if ROWS > 1 {
+            tiles::<V, PLACES, PLACES>(group.count, filters, self);
+        } else {
+            tiles::<V, 1, 1>(group.count, filters, self);
+        }
     }
 }
 
@@ -180,7 +188,7 @@ impl<Of> Tiled for ForwardSums<'_, Of> {
                 .wrapping_mul(window.x.input)
                 .wrapping_add(first_x)
                 .wrapping_mul(channels);
-            let inputs = runs(self.task.input, from.wrapping_add(at), group.from_step, run);
+            let at = from.wrapping_add(at);
             let tap = ky
                 .wrapping_mul(window.x.size)
                 .wrapping_add(taps_x.start)
@@ -190,7 +198,8 @@ impl<Of> Tiled for ForwardSums<'_, Of> {
                 .weights
                 .get(tap.wrapping_mul(filters)..)
                 .unwrap_or(&[]);
-            add_run(&mut sums, inputs, weights, filters, column);
+            let (input, step) = (self.task.input, group.from_step);
+            add_run(&mut sums, input, at, step, run, weights, filters, column);
         }
         let Some(bias) = load::<V>(self.task.bias, column) else {
             return;
@@ -206,33 +215,41 @@ impl<Of> Tiled for ForwardSums<'_, Of> {
     }
 }
 
-/// As [`add_products`], but unrolled for the three numbers under a row of the commonest kernel on one channel.
+/// `sums[r][w] += from[at + r * step + k] * columns[k][column + w]` for each k below `length` in ascending order; `columns`
+/// has rows of `stride`.
 #[inline(always)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "two matrices in their slices, in the innermost loop"
+)]
 fn add_run<V: Vector, const R: usize>(
     sums: &mut [V; R],
-    rows: [&[f32]; R],
+    from: &[f32],
+    at: usize,
+    step: usize,
+    length: usize,
     columns: &[f32],
     stride: usize,
     column: usize,
 ) {
+    // The commonest kernel on one channel: neighbouring places share most of the numbers.
     const SHORT: usize = 3;
-    if R == 1 || rows.first().is_some_and(|row| row.len() != SHORT) {
-        return add_products(sums, rows, columns, stride, column);
+    if R == 1 || length != SHORT || step != 1 {
+        return add_products(sums, runs(from, at, step, length), columns, stride, column);
     }
-    let mut short = [&[0.0; SHORT]; R];
-    for (short, row) in short.iter_mut().zip(rows) {
-        let Some(row) = row.first_chunk() else { return };
-        *short = row;
-    }
+    let width = R.wrapping_add(SHORT).wrapping_sub(1);
+    let numbers = from.get(at..).and_then(|from| from.get(..width));
     let columns: [Option<V>; SHORT] =
         core::array::from_fn(|k| load(columns, k.wrapping_mul(stride).wrapping_add(column)));
-    let [Some(first), Some(second), Some(third)] = columns else {
+    let (Some(numbers), [Some(first), Some(second), Some(third)]) = (numbers, columns) else {
         return;
     };
-    for (sum, [x, y, z]) in sums.iter_mut().zip(short) {
-        let one = sum.plus(V::splat(*x).times(first));
-        let two = one.plus(V::splat(*y).times(second));
-        *sum = two.plus(V::splat(*z).times(third));
+    for (sum, numbers) in sums.iter_mut().zip(numbers.windows(SHORT)) {
+        if let [x, y, z] = numbers {
+            let one = sum.plus(V::splat(*x).times(first));
+            let two = one.plus(V::splat(*y).times(second));
+            *sum = two.plus(V::splat(*z).times(third));
+        }
     }
 }
 
@@ -296,7 +313,7 @@ impl Forward<'_> {
                     width,
                     first_tap,
                 };
-                bands::<Twice<V::Wide>, ROWS>(count, 0, width, &mut row);
+                bands::<Pair<V::Wide, V::Wide>, 3>(count, 0, width, &mut row);
             }
             let rows = output.chunks_exact_mut(window.x.output.max(1));
             for (output, sums) in rows.zip(sums.chunks_exact(width)) {
@@ -530,7 +547,7 @@ impl<V: Vector> Grouped for InputSums<'_, V> {
     #[inline(always)]
     fn group<const ROWS: usize>(&mut self, group: Group) {
         self.group = group;
-        bands::<V, ROWS>(group.count, 0, V::LANES, self);
+        bands::<V, PLACES>(group.count, 0, V::LANES, self);
     }
 }
 
@@ -561,19 +578,17 @@ impl<Of> Tiled for InputSums<'_, Of> {
                 (windows_x.len(), 1)
             };
             for step in 0..times {
-                let gradients = runs(
-                    self.gradient,
-                    from.wrapping_add(at)
-                        .wrapping_add(step.wrapping_mul(filters)),
-                    group.from_step,
-                    count.wrapping_mul(filters),
-                );
+                let at = from
+                    .wrapping_add(at)
+                    .wrapping_add(step.wrapping_mul(filters));
+                let length = count.wrapping_mul(filters);
                 let tap = tap.wrapping_add(step.wrapping_mul(window.x.stride));
                 let turned = self
                     .turned
                     .get(tap.wrapping_mul(filters).wrapping_mul(V::LANES)..)
                     .unwrap_or(&[]);
-                add_run(&mut sums, gradients, turned, V::LANES, 0);
+                let (gradient, step) = (self.gradient, group.from_step);
+                add_run(&mut sums, gradient, at, step, length, turned, V::LANES, 0);
             }
         }
         for (r, sum) in sums.into_iter().enumerate() {
@@ -747,9 +762,19 @@ impl<S: GradientSink> WeightGradient<'_, S> {
             .wrapping_add(window.x.size)
             .saturating_mul(channels)
             .max(1);
-        let sums_len = self.count.saturating_mul(channels);
+        let runs = Runs {
+            first: self.first,
+            count: self.count,
+            row: window.x.size,
+            long: true,
+        };
+        // Sums in whole vectors: those behind a run's end are of no use.
+        let run = window.x.size.wrapping_mul(channels);
+        let pitch = run.next_multiple_of(if run > 8 { MOST_LANES } else { 8 });
+        let sums_len = runs.clone().count().saturating_mul(pitch);
         // Output rows at a time.
         let rows = SCRATCH
+            .wrapping_sub(MOST_LANES)
             .checked_div(row_len)
             .and_then(|rows| rows.checked_sub(window.y.size))
             .and_then(|more| more.checked_div(window.y.stride))
@@ -762,22 +787,18 @@ impl<S: GradientSink> WeightGradient<'_, S> {
         let mut padded = Scratch([0.0; SCRATCH]);
         let padded = &mut padded.0;
         let mut sums = Scratch([0.0; SPREAD_SUMS]);
-        let mut listed = [(0, 0); LISTED];
         let sums = split_mut(&mut sums.0, sums_len.wrapping_mul(filters)).0;
-        let sums_len = sums_len.max(1);
-        for (filter, sums) in sums.chunks_exact_mut(sums_len).enumerate() {
-            for (at, sum) in sums.iter_mut().enumerate() {
-                [*sum] = self
-                    .sink
-                    .load(at.wrapping_mul(filters).wrapping_add(filter));
+        let mut listed = [(0, 0); LISTED];
+        let mut at: usize = 0;
+        for (row, run) in runs.clone().enumerate() {
+            for number in 0..run.size.wrapping_mul(channels) {
+                let place = row.wrapping_mul(pitch).wrapping_add(number);
+                for sum in sums.iter_mut().skip(place).step_by(sums_len.max(1)) {
+                    [*sum] = self.sink.load(at);
+                    at = at.wrapping_add(1);
+                }
             }
         }
-        let runs = Runs {
-            first: self.first,
-            count: self.count,
-            row: window.x.size,
-            long: true,
-        };
         let inputs = self.input.chunks_exact(window.input_len().max(1));
         let gradients = self.gradient.chunks_exact(window.output_len().max(1));
         let block = window.x.output.wrapping_mul(filters).wrapping_mul(rows);
@@ -785,7 +806,7 @@ impl<S: GradientSink> WeightGradient<'_, S> {
             for (block, gradient) in gradient.chunks(block.max(1)).enumerate() {
                 let first = block.wrapping_mul(rows).wrapping_mul(window.y.stride);
                 copy_padded(&window, input, first, padded, row_len);
-                for (filter, sums) in sums.chunks_exact_mut(sums_len).enumerate() {
+                for (filter, sums) in sums.chunks_exact_mut(sums_len.max(1)).enumerate() {
                     let listed = list(&window, gradient, filter, row_len, &mut listed);
                     let (mut runs, mut at) = (runs.clone().peekable(), 0);
                     while let Some(run) = runs.next() {
@@ -805,25 +826,48 @@ impl<S: GradientSink> WeightGradient<'_, S> {
                             row_len,
                             listed,
                             sums: sums.get_mut(at..).unwrap_or(&mut []),
-                            run: length,
+                            pitch,
                         }
-                        .run::<V, ROWS>(count);
-                        at = at.wrapping_add(length.wrapping_mul(count));
+                        .run::<V>(count, length);
+                        at = at.wrapping_add(pitch.wrapping_mul(count));
                     }
                 }
             }
         }
-        for (filter, sums) in sums.chunks_exact(sums_len).enumerate() {
-            for (at, sum) in sums.iter().enumerate() {
-                let to = at.wrapping_mul(filters).wrapping_add(filter);
-                self.sink.store::<M, [f32; 1]>(to, [*sum]);
+        let mut at: usize = 0;
+        for (row, run) in runs.enumerate() {
+            let sums = sums.get(row.wrapping_mul(pitch)..).unwrap_or(&[]);
+            let numbers = run.size.wrapping_mul(channels);
+            // With one filter the weights lie as the sums do.
+            let (lines, count, step) = if filters == 1 {
+                (1, numbers, 1)
+            } else {
+                (numbers, filters, sums_len)
+            };
+            for line in 0..lines {
+                let sums = sums.get(line..).unwrap_or(&[]);
+                let mut done: usize = 0;
+                let sum = |index: usize| {
+                    let sum = sums.get(index.wrapping_mul(step));
+                    sum.copied().unwrap_or(0.0)
+                };
+                while count.wrapping_sub(done) >= 8 {
+                    let eight: [f32; 8] = core::array::from_fn(|lane| sum(done.wrapping_add(lane)));
+                    self.sink.store::<M, [f32; 8]>(at.wrapping_add(done), eight);
+                    done = done.wrapping_add(8);
+                }
+                for index in done..count {
+                    let to = at.wrapping_add(index);
+                    self.sink.store::<M, [f32; 1]>(to, [sum(index)]);
+                }
+                at = at.wrapping_add(count);
             }
         }
         true
     }
 
-    /// Compares the vectors of eight that have to be multiplied and added with those where filters are lanes. Here they
-    /// take a quarter more for the list of what is not zero, and the list has to be made.
+    /// Compares the vectors of eight that have to be multiplied and added for a row of the kernel with those where filters
+    /// are lanes. Here each takes a quarter longer, and a list of what is not zero has to be made.
     #[inline(always)]
     fn is_spread_cheaper(&self) -> bool {
         let window = &self.window;
@@ -834,7 +878,11 @@ impl<S: GradientSink> WeightGradient<'_, S> {
             .unwrap_or(0)
             .saturating_mul(run)
             .saturating_mul(filters.div_ceil(8));
-        let list = all.checked_div(window.y.size).unwrap_or(0);
+        // Making the list takes as long as six vectors for each number, measured; a row of the kernel's share of that.
+        let list = all
+            .saturating_mul(6)
+            .checked_div(window.y.size)
+            .unwrap_or(0);
         let each = run.div_ceil(8).saturating_mul(5) >> 2;
         let most = by_filters
             .saturating_sub(list)
@@ -907,23 +955,24 @@ struct Spread<'a> {
     padded: &'a [f32],
     row_len: usize,
     listed: &'a [(u32, u32)],
+    /// In rows of `pitch`.
     sums: &'a mut [f32],
-    /// Numbers under a row of the kernel.
-    run: usize,
+    pitch: usize,
 }
 
 impl Spread<'_> {
-    /// For `rows` rows of the kernel.
+    /// For `rows` rows of the kernel, with `run` numbers under each: as many vectors at a time as keep the adders busy.
     #[inline(always)]
-    fn run<V: Vectors, const ROWS: usize>(mut self, rows: usize) {
-        let run = self.run;
-        let column = bands::<Twice<V::Wide>, 4>(rows, 0, run, &mut self);
+    fn run<V: Vectors>(mut self, rows: usize, run: usize) {
+        let columns = run.next_multiple_of(if run > 8 { MOST_LANES } else { 8 });
+        let column = bands::<Pair<Pair<V::Wide, V::Wide>, V::Wide>, 3>(rows, 0, columns, &mut self);
+        let column = bands::<Pair<V::Wide, V::Wide>, 3>(rows, column, columns, &mut self);
         // The columns that are left are those of a matrix that begins further right.
         self.padded = self.padded.get(column..).unwrap_or(&[]);
         self.sums = core::mem::take(&mut self.sums)
             .get_mut(column..)
             .unwrap_or(&mut []);
-        tiles::<V, 4, 4>(rows, run.wrapping_sub(column), &mut self);
+        tiles::<V, 3, 1>(rows, columns.wrapping_sub(column), &mut self);
     }
 }
 
@@ -932,7 +981,7 @@ impl Tiled for Spread<'_> {
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
         let place = |r: usize| {
             row.wrapping_add(r)
-                .wrapping_mul(self.run)
+                .wrapping_mul(self.pitch)
                 .wrapping_add(column)
         };
         let at = row.wrapping_mul(self.row_len).wrapping_add(column);
@@ -1046,41 +1095,92 @@ impl<S: GradientSink, M: Machine> Tiled for WeightRun<'_, S, M> {
             let iy = first_y.wrapping_add(index.wrapping_mul(window.y.stride));
             let input = sample(self.input, iy, window.x.input.wrapping_mul(channels));
             let gradient = sample(self.gradient, oy, window.x.output.wrapping_mul(filters));
-            let mut at = some.start.wrapping_mul(step).wrapping_add(first);
-            let places = gradient
-                .get(some.start.wrapping_mul(filters)..)
-                .unwrap_or(&[])
-                .chunks_exact(filters.max(1));
-            for (ox, gradient) in some.clone().zip(places) {
-                let from = at.wrapping_sub(padding);
-                at = at.wrapping_add(step);
-                if self.by_channel {
-                    let left = gradient.first_chunk::<R>();
-                    let Some((left, right)) = left.zip(load(input, from)) else {
-                        return;
-                    };
-                    add_outer(&mut sums, *left, right);
-                    continue;
-                }
-                let left = if all.contains(&ox) {
-                    input
-                        .get(from..)
-                        .and_then(|input| input.first_chunk::<R>())
-                        .copied()
-                } else {
-                    // Numbers on the padding count as zero: ±0.0 more in the sum, which moves no bit.
-                    Some(core::array::from_fn(|r| {
-                        input.get(from.wrapping_add(r)).copied().unwrap_or(0.0)
-                    }))
-                };
-                let Some((left, right)) = left.zip(load(gradient, column)) else {
-                    return;
-                };
-                add_outer(&mut sums, left, right);
+            let places = Places {
+                input,
+                gradient,
+                filters,
+                column,
+                step,
+                from: first.wrapping_sub(padding),
+            };
+            if self.by_channel {
+                places.by_channel(&mut sums, some.clone());
+                continue;
             }
+            places.edge(&mut sums, some.start..all.start);
+            places.interior(&mut sums, all.clone());
+            places.edge(&mut sums, all.end..some.end);
         }
         for (r, sum) in sums.into_iter().enumerate() {
             self.sink.store::<M, V>(place(r), sum);
+        }
+    }
+}
+
+/// The places of an output row, whose products are added to the sums of some weights.
+struct Places<'a> {
+    /// The input's row under a row of the kernel.
+    input: &'a [f32],
+    /// The gradient's row.
+    gradient: &'a [f32],
+    filters: usize,
+    /// The first filter.
+    column: usize,
+    /// From one place to the next in the input.
+    step: usize,
+    /// Where the first number for place 0 lies in the input; before its start, on the padding, numbers wrap around.
+    from: usize,
+}
+
+impl<'a> Places<'a> {
+    /// For each of `places`: where the input's numbers begin, and the gradient.
+    #[inline(always)]
+    fn pairs(&self, places: Range<usize>) -> impl Iterator<Item = (usize, &'a [f32])> + use<'a> {
+        let (step, from) = (self.step, self.from);
+        let gradients = self.gradient.get(places.start.wrapping_mul(self.filters)..);
+        let gradients = gradients.unwrap_or(&[]).chunks_exact(self.filters.max(1));
+        places
+            .zip(gradients)
+            .map(move |(ox, gradient)| (ox.wrapping_mul(step).wrapping_add(from), gradient))
+    }
+
+    /// All numbers lie on the input.
+    #[inline(always)]
+    fn interior<V: Vector, const R: usize>(&self, sums: &mut [V; R], places: Range<usize>) {
+        let at = places.start.wrapping_mul(self.step).wrapping_add(self.from);
+        let mut input = self.input.get(at..).unwrap_or(&[]);
+        let gradients = self.gradient.get(places.start.wrapping_mul(self.filters)..);
+        let gradients = gradients.unwrap_or(&[]).chunks_exact(self.filters.max(1));
+        for gradient in gradients.take(places.len()) {
+            let Some((left, right)) = input.first_chunk::<R>().zip(load(gradient, self.column))
+            else {
+                return;
+            };
+            add_outer(sums, *left, right);
+            input = input.get(self.step..).unwrap_or(&[]);
+        }
+    }
+
+    /// Numbers on the padding count as zero: ±0.0 more in the sum, which moves no bit.
+    #[inline(always)]
+    fn edge<V: Vector, const R: usize>(&self, sums: &mut [V; R], places: Range<usize>) {
+        for (at, gradient) in self.pairs(places) {
+            let number = |r| self.input.get(at.wrapping_add(r)).copied().unwrap_or(0.0);
+            let Some(right) = load(gradient, self.column) else {
+                return;
+            };
+            add_outer(sums, core::array::from_fn(number), right);
+        }
+    }
+
+    /// With one filter, whose gradient is the factor of a vector of channels.
+    #[inline(always)]
+    fn by_channel<V: Vector, const R: usize>(&self, sums: &mut [V; R], places: Range<usize>) {
+        for (at, gradient) in self.pairs(places) {
+            let Some((left, right)) = gradient.first_chunk::<R>().zip(load(self.input, at)) else {
+                return;
+            };
+            add_outer(sums, *left, right);
         }
     }
 }

@@ -68,7 +68,10 @@ pub trait Vector: Copy + Send {
 
     /// The products, lane by lane.
     fn times(self, other: Self) -> Self;
+}
 
+/// A vector whose lanes an instruction moves.
+pub trait Interleave: Vector {
     /// The lanes of the two by turns, this one's first: the first half of them, and the second.
     fn interleave(self, other: Self) -> (Self, Self);
 }
@@ -104,7 +107,9 @@ impl<const N: usize> Vector for [f32; N] {
         self.iter_mut().zip(other).for_each(|(x, y)| *x *= y);
         self
     }
+}
 
+impl<const N: usize> Interleave for [f32; N] {
     #[inline(always)]
     fn interleave(self, other: Self) -> (Self, Self) {
         let lane = |at: usize| {
@@ -118,28 +123,28 @@ impl<const N: usize> Vector for [f32; N] {
     }
 }
 
-/// Two vectors side by side: twice as many sums for each number that is loaded.
+/// Two vectors side by side: more sums for each number that is loaded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Twice<V>(V, V);
+pub(crate) struct Pair<A, B>(A, B);
 
-impl<V: Vector> Vector for Twice<V> {
-    const LANES: usize = V::LANES.wrapping_mul(2);
+impl<A: Vector, B: Vector> Vector for Pair<A, B> {
+    const LANES: usize = A::LANES.wrapping_add(B::LANES);
 
     #[inline(always)]
     fn splat(x: f32) -> Self {
-        Self(V::splat(x), V::splat(x))
+        Self(A::splat(x), B::splat(x))
     }
 
     #[inline(always)]
     fn load(from: &[f32]) -> Option<Self> {
-        let (first, second) = from.get(..Self::LANES)?.split_at_checked(V::LANES)?;
-        Some(Self(V::load(first)?, V::load(second)?))
+        let (first, second) = from.get(..Self::LANES)?.split_at_checked(A::LANES)?;
+        Some(Self(A::load(first)?, B::load(second)?))
     }
 
     #[inline(always)]
     fn store(self, to: &mut [f32]) {
         let halves = to.get_mut(..Self::LANES);
-        if let Some((first, second)) = halves.and_then(|to| to.split_at_mut_checked(V::LANES)) {
+        if let Some((first, second)) = halves.and_then(|to| to.split_at_mut_checked(A::LANES)) {
             self.0.store(first);
             self.1.store(second);
         }
@@ -154,23 +159,16 @@ impl<V: Vector> Vector for Twice<V> {
     fn times(self, other: Self) -> Self {
         Self(self.0.times(other.0), self.1.times(other.1))
     }
-
-    #[inline(always)]
-    fn interleave(self, other: Self) -> (Self, Self) {
-        let (first, second) = self.0.interleave(other.0);
-        let (third, fourth) = self.1.interleave(other.1);
-        (Self(first, second), Self(third, fourth))
-    }
 }
 
 /// The vectors that a processor has.
 pub trait Vectors {
     /// The widest.
-    type Wide: Vector;
+    type Wide: Interleave;
     /// Eight numbers, for the right edges of matrices.
-    type Eight: Vector;
+    type Eight: Interleave;
     /// Four numbers.
-    type Four: Vector;
+    type Four: Interleave;
 }
 
 impl Vectors for Portable {
@@ -266,17 +264,9 @@ pub(crate) fn bands<V: Vector, const R: usize>(
             matrix.tile::<V, R>(row, column);
             row = row.wrapping_add(R);
         }
-        if R > 4 && V::LANES > 1 && rows.wrapping_sub(row) >= 4 {
-            matrix.tile::<V, 4>(row, column);
-            row = row.wrapping_add(4);
-        }
-        if R > 3 && V::LANES > 1 && rows.wrapping_sub(row) == 3 {
+        while R > 3 && V::LANES > 1 && rows.wrapping_sub(row) >= 3 {
             matrix.tile::<V, 3>(row, column);
             row = row.wrapping_add(3);
-        }
-        if R > 2 && V::LANES > 1 && rows.wrapping_sub(row) == 2 {
-            matrix.tile::<V, 2>(row, column);
-            row = row.wrapping_add(2);
         }
         while row < rows {
             matrix.tile::<V, 1>(row, column);
@@ -290,7 +280,7 @@ pub(crate) fn bands<V: Vector, const R: usize>(
 /// The transposed of a square of `N` vectors of `N` lanes: interleaving the first half of the rows with the second is a
 /// perfect shuffle of all elements, and as many of them as there are bits in a row's number swap rows and columns.
 #[inline(always)]
-pub(crate) fn transposed<V: Vector, const N: usize>(mut rows: [V; N]) -> [V; N] {
+pub(crate) fn transposed<V: Interleave, const N: usize>(mut rows: [V; N]) -> [V; N] {
     let mut stage = N;
     while stage > 1 {
         let mut next = rows;
@@ -341,7 +331,12 @@ pub(crate) fn transpose<V: Vectors, const ROWS: usize>(
 
 /// Transposes as many rows from `row` on as squares of the vector can; the first row that is left.
 #[inline(always)]
-fn squares<V: Vector>(copy: &mut Copied<'_>, mut row: usize, rows: usize, columns: usize) -> usize {
+fn squares<V: Interleave>(
+    copy: &mut Copied<'_>,
+    mut row: usize,
+    rows: usize,
+    columns: usize,
+) -> usize {
     while rows.wrapping_sub(row) >= V::LANES {
         let mut column: usize = 0;
         while columns.wrapping_sub(column) >= V::LANES {
@@ -369,7 +364,7 @@ struct Copied<'a> {
 
 impl Copied<'_> {
     #[inline(always)]
-    fn square<V: Vector, const N: usize>(&mut self, row: usize, column: usize) {
+    fn square<V: Interleave, const N: usize>(&mut self, row: usize, column: usize) {
         let place = |r: usize| row.wrapping_add(r).wrapping_mul(self.from_stride);
         let square: [V; N] = core::array::from_fn(|r| {
             load(self.from, place(r).wrapping_add(column)).unwrap_or(V::splat(0.0))

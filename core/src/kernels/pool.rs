@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
-use super::{Machine, Task, Vectors, load, split, split_mut, store};
-use crate::shape::Window;
+use super::{Machine, Task, Vector, Vectors, load, split, split_mut, store};
+use crate::shape::{Axis, Window};
 
 /// `output[s][oy][ox][c]` is the largest input of the window; of equal ones the first in (ky, kx). Padding never wins.
 #[derive(Debug)]
@@ -82,21 +82,32 @@ struct Largest<'a> {
     taps: Taps,
 }
 
-impl Channels for Largest<'_> {
+impl Largest<'_> {
     #[inline(always)]
-    fn channels<const W: usize>(&mut self, channel: usize) {
-        let mut taps = self.taps.clone();
-        let number = |tap: usize| load::<[f32; W]>(self.input, tap.wrapping_add(channel));
-        let Some(mut best) = taps.next().and_then(number) else {
+    fn among<const W: usize>(&mut self, channel: usize, mut taps: impl Iterator<Item = usize>) {
+        let Some(first) = taps.next() else { return };
+        let Some(mut best) = load::<[f32; W]>(self.input, first.wrapping_add(channel)) else {
             return;
         };
         for tap in taps {
-            let Some(values) = number(tap) else { return };
+            let Some(values) = load::<[f32; W]>(self.input, tap.wrapping_add(channel)) else {
+                return;
+            };
             for (best, value) in best.iter_mut().zip(values) {
                 *best = if value > *best { value } else { *best };
             }
         }
         store(best, self.output, channel);
+    }
+}
+
+impl Channels for Largest<'_> {
+    #[inline(always)]
+    fn channels<const W: usize>(&mut self, channel: usize) {
+        match self.taps.two_by_two() {
+            Some(taps) if W > 1 => self.among::<W>(channel, taps.into_iter()),
+            _ => self.among::<W>(channel, self.taps.clone()),
+        }
     }
 }
 
@@ -171,8 +182,12 @@ impl Task for InputGradient<'_> {
             .chunks_exact(output_len)
             .zip(gradient.chunks_exact(output_len));
         let channels = window.channels_in;
+        // Where each input lies in one window, nothing is added to what another one gave.
+        let disjoint = is_tiled(&window.y) && is_tiled(&window.x);
         for ((input, input_gradient), (output, gradient)) in inputs.zip(outputs) {
-            input_gradient.fill(0.0);
+            if !disjoint {
+                input_gradient.fill(0.0);
+            }
             let places = output
                 .chunks_exact(channels.max(1))
                 .zip(gradient.chunks_exact(channels.max(1)));
@@ -185,6 +200,7 @@ impl Task for InputGradient<'_> {
                     output,
                     gradient,
                     taps: Taps::new(&window, &row_taps, ox),
+                    disjoint,
                 };
                 each_channel(channels, &mut winner);
                 ox = ox.wrapping_add(1);
@@ -195,6 +211,12 @@ impl Task for InputGradient<'_> {
             }
         }
     }
+}
+
+/// Whether each place of the input lies in exactly one window.
+fn is_tiled(axis: &Axis) -> bool {
+    let covered = axis.output.saturating_mul(axis.stride);
+    axis.size == axis.stride && axis.before == 0 && covered >= axis.input
 }
 
 /// What is done to some neighbouring channels of a place.
@@ -223,30 +245,44 @@ struct Winner<'a> {
     output: &'a [f32],
     gradient: &'a [f32],
     taps: Taps,
+    /// Whether no other window has any of these inputs.
+    disjoint: bool,
+}
+
+impl Winner<'_> {
+    #[inline(always)]
+    fn among<const W: usize>(&mut self, channel: usize, taps: impl Iterator<Item = usize>) {
+        let number = |from| load::<[f32; W]>(from, channel);
+        let Some((best, mut rest)) = number(self.output).zip(number(self.gradient)) else {
+            return;
+        };
+        for tap in taps {
+            let at = tap.wrapping_add(channel);
+            let to = self.input_gradient.get_mut(at..);
+            let to = to.and_then(|to| to.first_chunk_mut::<W>());
+            let Some((values, to)) = load::<[f32; W]>(self.input, at).zip(to) else {
+                return;
+            };
+            let mut gained = [0.0; W];
+            let each = gained.iter_mut().zip(&mut rest).zip(values).zip(best);
+            for (((gained, rest), value), best) in each {
+                let won = value == best;
+                *gained = if won { *rest } else { 0.0 };
+                *rest = if won { 0.0 } else { *rest };
+            }
+            // Adding +0.0 where another tap won changes no bit: the sum started at +0.0 and is never -0.0.
+            let before = if self.disjoint { [0.0; W] } else { *to };
+            *to = before.plus(gained);
+        }
+    }
 }
 
 impl Channels for Winner<'_> {
     #[inline(always)]
     fn channels<const W: usize>(&mut self, channel: usize) {
-        let number = |from| load::<[f32; W]>(from, channel);
-        let Some((best, mut rest)) = number(self.output).zip(number(self.gradient)) else {
-            return;
-        };
-        for tap in self.taps.clone() {
-            let at = tap.wrapping_add(channel);
-            let to = self
-                .input_gradient
-                .get_mut(at..)
-                .and_then(|to| to.first_chunk_mut::<W>());
-            let Some((values, to)) = load::<[f32; W]>(self.input, at).zip(to) else {
-                return;
-            };
-            for (((to, rest), value), best) in to.iter_mut().zip(&mut rest).zip(values).zip(best) {
-                // Adding +0.0 where another tap won changes no bit: the sum started at +0.0 and is never -0.0.
-                let won = value == best;
-                *to += if won { *rest } else { 0.0 };
-                *rest = if won { 0.0 } else { *rest };
-            }
+        match self.taps.two_by_two() {
+            Some(taps) if W > 1 => self.among::<W>(channel, taps.into_iter()),
+            _ => self.among::<W>(channel, self.taps.clone()),
         }
     }
 }
@@ -259,6 +295,7 @@ struct Taps {
     row: usize,
     rows: usize,
     columns: usize,
+    /// Numbers of an input row.
     width: usize,
     channels: usize,
 }
@@ -273,16 +310,27 @@ impl Taps {
         let at = iy
             .wrapping_mul(width)
             .wrapping_add(ix.wrapping_mul(channels));
-        let (rows, columns) = (taps_y.len(), taps_x.len());
         Self {
             at,
-            left: columns,
+            left: taps_x.len(),
             row: at,
-            rows,
-            columns,
+            rows: taps_y.len(),
+            columns: taps_x.len(),
             width,
             channels,
         }
+    }
+
+    /// The taps of the commonest window, which a loop over them need not count.
+    #[inline(always)]
+    fn two_by_two(&self) -> Option<[usize; 4]> {
+        let below = self.at.wrapping_add(self.width);
+        ((self.rows, self.columns) == (2, 2)).then_some([
+            self.at,
+            self.at.wrapping_add(self.channels),
+            below,
+            below.wrapping_add(self.channels),
+        ])
     }
 }
 
