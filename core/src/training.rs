@@ -390,14 +390,9 @@ impl<'a> Trainer<'a> {
                     reason: "with Kullback-Leibler sparsity a step is a whole batch: apply the one that was begun first",
                 });
             }
-            if self.activity.is_empty() && self.accumulated == 0 && samples <= self.plan.few {
-                // Nothing else is in the sums of gradients, and nothing will be: they need not go through memory.
-                self.fused(executor, parameters, input, target, samples)?
-            } else {
-                let loss = self.add_samples(executor, parameters, input, target, samples)?;
-                self.apply(executor, parameters)?;
-                loss
-            }
+            let loss = self.add_samples(executor, parameters, input, target, samples)?;
+            self.apply(executor, parameters)?;
+            loss
         };
         Ok(loss / samples as f64)
     }
