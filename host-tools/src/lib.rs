@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+mod aligned;
 pub mod analysis;
 pub mod confusion;
 pub mod data;

@@ -6,6 +6,7 @@ use narrows_core::network::Network;
 use narrows_core::noise::Noise;
 
 use super::zeros;
+use crate::aligned::Aligned;
 use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::recipe::{Plan, Stage};
@@ -55,10 +56,10 @@ pub(super) struct Feed<'a> {
     raw: Vec<f32>,
     workspace: Vec<f32>,
     /// What comes into the stage, before the noise.
-    clean: Vec<f32>,
-    noisy: Vec<f32>,
+    clean: Aligned,
+    noisy: Aligned,
     /// What the stage is to answer, where that is another thing.
-    target: Vec<f32>,
+    target: Aligned,
 }
 
 /// A batch as a stage takes it.
@@ -86,9 +87,9 @@ impl<'a> Feed<'a> {
             set,
             raw: zeros("batch", of(!frozen.is_empty(), whole.input().len()))?,
             workspace: zeros("batch", inference::workspace_len(whole, frozen, batch))?,
-            clean: zeros("batch", of(true, input))?,
-            noisy: zeros("batch", of(stage.noise().is_some(), input))?,
-            target: zeros("batch", of(other, network.output().len()))?,
+            clean: Aligned::zeros("batch", of(true, input))?,
+            noisy: Aligned::zeros("batch", of(stage.noise().is_some(), input))?,
+            target: Aligned::zeros("batch", of(other, network.output().len()))?,
         })
     }
 

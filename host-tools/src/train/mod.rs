@@ -23,6 +23,7 @@ use narrows_core::random::{Purpose, Random};
 use narrows_core::training::{Mode, Options, Trainer, memory_len};
 use serde::{Deserialize, Serialize};
 
+use crate::aligned::Aligned;
 use crate::confusion::Confusion;
 use crate::data::Data;
 use crate::error::{Error, Result};
@@ -203,7 +204,7 @@ pub fn run(
             parameters,
             from.take(),
         )?;
-        let mut memory = zeros("training", run.memory_len()?)?;
+        let mut memory = Aligned::zeros("training", run.memory_len()?)?;
         let finished = run.train(executor, &mut memory, watcher, &mut epochs)?;
         parameters = run.model;
         if !finished {
@@ -274,7 +275,7 @@ struct StageRun<'a> {
     /// The whole network's parameters.
     model: Vec<f32>,
     /// The stage's: those of its layers, and then its decoder's.
-    own: Vec<f32>,
+    own: Aligned,
     at: Position,
     best: Option<Best>,
     from: Option<Checkpoint>,
@@ -297,8 +298,10 @@ impl<'a> StageRun<'a> {
             None => stage.initial_decoder(),
             Some(from) => from.decoder.clone(),
         };
-        let mut own = model[stage.parameters()].to_vec();
-        own.extend(decoder);
+        let layers = &model[stage.parameters()];
+        let mut own = Aligned::zeros("parameters", layers.len() + decoder.len())?;
+        own[..layers.len()].copy_from_slice(layers);
+        own[layers.len()..].copy_from_slice(&decoder);
         stage
             .network()
             .check_parameters(&own)
@@ -482,7 +485,7 @@ impl<'a> StageRun<'a> {
             self.best = Some(Best {
                 epoch: epoch.number,
                 loss,
-                parameters: self.own.clone(),
+                parameters: self.own.to_vec(),
             });
         }
         let since = self
