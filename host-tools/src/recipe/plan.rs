@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use narrows_core::blob::{Preprocessing, Rule};
 use narrows_core::layer::{Activation, Layer, Work};
-use narrows_core::loss::Loss;
 use narrows_core::math::{Math, cos_turns};
 use narrows_core::network::Network;
 use narrows_core::noise::Noise;
@@ -513,15 +512,6 @@ impl<'a> Stage<'a> {
     #[must_use]
     pub fn has_labels(&self) -> bool {
         self.training.target == Target::Labels
-    }
-
-    /// Whether the loss is that of sums of squares, of which one knows how much is explained.
-    #[must_use]
-    pub fn is_squared(&self) -> bool {
-        matches!(
-            self.training.loss,
-            Loss::MeanSquaredError | Loss::HalfSquaredError
-        )
     }
 }
 
