@@ -262,7 +262,9 @@ fn recipe(name: &str) -> Result<Recipe> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use std::path::Path;
+
+    use clap::{CommandFactory, Parser};
 
     /// The whole command lines of a command and of its subcommands, each with what its help says after the options.
     fn collect(command: &clap::Command, line: &str, found: &mut Vec<(String, String)>) {
@@ -296,5 +298,30 @@ mod tests {
                 |text: &str| text == format!("  {line}") || text.starts_with(&format!("  {line} "));
             assert!(examples.lines().any(example), "{line}: {help}");
         }
+    }
+
+    #[test]
+    fn every_command_line_in_the_documentation_parses() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let pages = std::fs::read_dir(repository.join("docs")).unwrap();
+        let pages = pages.map(|page| page.unwrap().path());
+        let pages = pages.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+        let mut found = 0;
+        for path in pages.chain([repository.join("README.md")]) {
+            let page = std::fs::read_to_string(&path).unwrap();
+            // Every second part between fences is inside of them.
+            let fenced = page.split("```").skip(1).step_by(2);
+            for line in fenced.flat_map(str::lines) {
+                if !line.starts_with("narrows ") {
+                    continue;
+                }
+                let command = line.split(['>', '#']).next().unwrap_or_default();
+                if let Err(problem) = super::Command::try_parse_from(command.split_whitespace()) {
+                    panic!("{}: {line}\n{problem}", path.display());
+                }
+                found += 1;
+            }
+        }
+        assert!(found > 20, "{found} command lines");
     }
 }
