@@ -174,7 +174,7 @@ pub fn signal_to_noise(
 
 /// Checks that a model gives back as many numbers as it is given.
 pub(crate) fn check_reconstructs(model: &Model<'_>) -> Result<()> {
-    let [input, output] = [model.network.input(), model.network.output()].map(|shape| shape.len());
+    let [input, output] = [model.network.input().len(), model.network.output().len()];
     if input == output {
         return Ok(());
     }
