@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use narrows_core::blob::Model;
 use narrows_core::kernels::Executor;
-use narrows_core::noise::Noise;
+use narrows_core::noise::{Noise, NoiseKind};
 
 use crate::data::Samples;
 use crate::error::{Error, Result};
@@ -110,6 +110,78 @@ pub fn evaluate(
             .into_iter()
             .map(|(label, squares)| (label, squares.quality()))
             .collect(),
+    })
+}
+
+/// How much of a signal's noise a model takes away, as ratios in decibels: `10 log10(signal power / noise power)`. The signal
+/// power is the variance of all numbers of all samples, the noise power the mean square of the differences from them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SignalToNoise {
+    /// The ratio that was asked for.
+    pub wanted: f64,
+    /// Of the noisy inputs: near the one asked for, as the noise is a random draw.
+    pub noisy: f64,
+    /// Of the network's answers, from which whatever is not the clean sample counts as noise.
+    pub denoised: f64,
+}
+
+/// Adds white gaussian noise to samples for each of the ratios `wanted`, in decibels, and lets a model denoise them. The
+/// noise of one ratio is that of another times a factor, and as in a training run's validation with this seed.
+///
+/// # Errors
+/// [`Error::Data`] where the samples are all the same number or a ratio asks for a noise that is no positive number of 32
+/// bits, or where the model gives back no samples; as [`evaluate`].
+pub fn signal_to_noise(
+    executor: &impl Executor,
+    model: &Model<'_>,
+    samples: &Samples,
+    wanted: &[f64],
+    seed: u64,
+) -> Result<Vec<SignalToNoise>> {
+    check_reconstructs(model)?;
+    let numbers = (samples.len() * samples.sample_len()) as f64;
+    let mut sum = 0.0;
+    samples.for_each_block(BLOCK, |_, block| {
+        sum += block.iter().copied().map(f64::from).sum::<f64>();
+        Ok(())
+    })?;
+    let (mean, mut squares) = (sum / numbers, 0.0);
+    samples.for_each_block(BLOCK, |_, block| {
+        let differences = block.iter().map(|x| (f64::from(*x) - mean).powi(2));
+        squares += differences.sum::<f64>();
+        Ok(())
+    })?;
+    let power = squares / numbers;
+    let ratio = |quality: Quality| 10.0 * (power / quality.mean_squared_error).log10();
+    let measure = |wanted: &f64| {
+        let stddev = (power / 10.0_f64.powf(wanted / 10.0)).sqrt() as f32;
+        let noise = Noise::new(NoiseKind::Gaussian { stddev }, None, false).ok();
+        let noise = noise.filter(|_| stddev.is_normal());
+        let noise = noise.ok_or_else(|| Error::Data {
+            place: format!("signal-to-noise ratio of {wanted} dB"),
+            expected: "noise of a standard deviation that 32 bits can hold".into(),
+            given: format!("samples with a variance of {power:e} need {stddev:e}"),
+        })?;
+        let found = evaluate(executor, model, samples, Some((&noise, seed)))?;
+        Ok(SignalToNoise {
+            wanted: *wanted,
+            noisy: found.noisy.map_or(f64::INFINITY, ratio),
+            denoised: ratio(found.answers),
+        })
+    };
+    wanted.iter().map(measure).collect()
+}
+
+/// Checks that a model gives back as many numbers as it is given.
+pub(crate) fn check_reconstructs(model: &Model<'_>) -> Result<()> {
+    let [input, output] = [model.network.input().len(), model.network.output().len()];
+    if input == output {
+        return Ok(());
+    }
+    Err(Error::Data {
+        place: format!("model \"{}\"", model.header.name),
+        expected: format!("a reconstruction of {input} numbers, as the input has"),
+        given: format!("{output} came"),
     })
 }
 

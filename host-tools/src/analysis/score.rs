@@ -8,7 +8,7 @@ use narrows_core::kernels::Executor;
 
 use crate::data::Samples;
 use crate::error::{Error, Result};
-use crate::evaluate::Quality;
+use crate::evaluate::{Quality, check_reconstructs};
 use crate::model::{self, Part};
 
 /// Samples whose answers are in memory at once.
@@ -17,19 +17,13 @@ const BLOCK: usize = 1024;
 /// The score of each of `samples`, `[sample][element]`: the mean squared error of what the model makes of it.
 ///
 /// # Errors
-/// As [`model::run`].
+/// As [`model::run`]; [`Error::Data`] where the model gives back no samples.
 pub fn errors(executor: &impl Executor, model: &Model<'_>, samples: &[f32]) -> Result<Vec<f64>> {
+    check_reconstructs(model)?;
     let len = model.network.input().len();
     let mut errors = Vec::with_capacity(samples.len() / len);
     for block in samples.chunks(BLOCK * len) {
         let answers = model::run(executor, model, Part::Reconstruct, block)?;
-        if answers.len() != block.len() {
-            return Err(Error::Data {
-                place: format!("model \"{}\"", model.header.name),
-                expected: format!("a reconstruction of {len} numbers, as the input has"),
-                given: format!("{} came", model.network.output().len()),
-            });
-        }
         let pairs = answers.chunks_exact(len).zip(block.chunks_exact(len));
         errors.extend(pairs.map(|(answer, sample)| Quality::of(answer, sample).mean_squared_error));
     }

@@ -4,18 +4,23 @@ use std::path::PathBuf;
 
 use narrows::confusion::Confusion;
 use narrows::error::{Error, Result};
-use narrows::evaluate::{Quality, evaluate};
+use narrows::evaluate::{Quality, SignalToNoise, evaluate, signal_to_noise};
 use narrows::model::Blob;
 use narrows::recipe::{Plan, Recipe};
 use serde_json::json;
 
 /// Say how well a model gives back samples, or how often it gives their labels
+///
+/// With --snr, it is given noisy samples: white gaussian noise is added for one signal-to-noise ratio after the other, in
+/// decibels: 10 log10(signal power / noise power), the signal power being the variance of all numbers of all samples. Said
+/// are the ratio of the noisy samples and that of the answers, from which whatever is not the clean sample counts as noise.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   narrows eval vanilla.narrows fashion-mnist
   narrows eval denoising.narrows pictures.npy --noise denoising
-  narrows eval heart.narrows recording.npy --step 90 --json")]
+  narrows eval heart.narrows recording.npy --step 90 --json
+  narrows eval ecg.narrows host-tools/data/ecg/ecg-mitbih-208.npz --snr 0,6,12 --last 0.2")]
 pub(super) struct Arguments {
     /// A blob
     model: PathBuf,
@@ -25,6 +30,13 @@ pub(super) struct Arguments {
     /// Corrupt the samples first, as the training with this preset or recipe does
     #[arg(long, value_name = "PRESET|RECIPE.toml")]
     noise: Option<String>,
+    /// Add white gaussian noise for these signal-to-noise ratios in decibels, and say what the model makes of it
+    #[arg(long, value_name = "DB", value_delimiter = ',', value_parser = decibels, allow_negative_numbers = true)]
+    #[arg(conflicts_with = "noise")]
+    snr: Vec<f64>,
+    /// Take this last part of the samples: what data.validation_split kept from the training [default: all]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    last: Option<f64>,
     #[command(flatten)]
     reading: super::DataArguments,
     #[command(flatten)]
@@ -44,7 +56,23 @@ impl Arguments {
                 plan.recipe().seed,
             )),
         };
-        let (_, samples) = self.reading.samples(&self.data, &model)?;
+        let (_, mut samples) = self.reading.samples(&self.data, &model)?;
+        if let Some(share) = self.last {
+            let all = samples.len();
+            samples = samples.split_last(share);
+            if samples.is_empty() {
+                return Err(Error::Data {
+                    place: self.data.display().to_string(),
+                    expected: format!("samples of which the last {share} is at least one"),
+                    given: format!("{all} came"),
+                });
+            }
+        }
+        if !self.snr.is_empty() {
+            let executor = self.threads.executor()?;
+            let found = signal_to_noise(&executor, &model, &samples, &self.snr, 0)?;
+            return tell_ratios(samples.len(), &found, json);
+        }
         if model.network.output().len() != model.network.input().len() {
             let confusion = Confusion::of(&self.threads.executor()?, &model, &samples)?;
             return super::print(if json {
@@ -87,6 +115,43 @@ impl Arguments {
         }
         Ok(())
     }
+}
+
+fn tell_ratios(samples: usize, found: &[SignalToNoise], json: bool) -> Result<()> {
+    if !json {
+        super::print(format!("{samples} samples"))?;
+    }
+    for ratio in found {
+        let SignalToNoise {
+            wanted,
+            noisy,
+            denoised,
+        } = ratio;
+        super::print(if json {
+            json!({ "samples": samples, "snr": wanted, "snr_noisy": noisy, "snr_denoised": denoised })
+                .to_string()
+        } else {
+            format!(
+                "noise at {wanted} dB   noisy {noisy:.2} dB   denoised {denoised:.2} dB   gain {:+.2} dB",
+                denoised - noisy
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Reads a ratio in decibels.
+fn decibels(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number of decibels".into())
+}
+
+/// Reads a part of a whole.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|share| *share > 0.0 && *share <= 1.0)
+        .ok_or_else(|| "expected a number above 0 and at most 1".into())
 }
 
 fn without_noise(plan: &Plan<'_>) -> Error {

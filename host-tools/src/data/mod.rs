@@ -252,9 +252,9 @@ impl Raw {
         };
         let place = train.place.clone();
         let mut train = prepare(train, self.train_labels)?;
-        let kept = (settings.validation_split * train.len() as f64).floor() as usize;
-        let validation = if kept > 0 {
-            Some(train.split_off(train.len() - kept))
+        let kept = train.split_last(settings.validation_split);
+        let validation = if !kept.is_empty() {
+            Some(kept)
         } else {
             self.test
                 .map(|test| prepare(test, self.test_labels))

@@ -159,8 +159,14 @@ impl Samples {
         }
     }
 
+    /// Takes the last part away, and returns it: this share of them, from 0 to 1, rounded down.
+    pub fn split_last(&mut self, share: f64) -> Self {
+        let count = (share * self.len as f64).floor() as usize;
+        self.split_off(self.len - count.min(self.len))
+    }
+
     /// Takes the samples from the index `at` on away.
-    pub(super) fn split_off(&mut self, at: usize) -> Self {
+    fn split_off(&mut self, at: usize) -> Self {
         let rest = Self {
             numbers: self.numbers.clone(),
             first: self.first + at,

@@ -91,6 +91,10 @@ pub struct DataRecipe {
     pub label: Option<String>,
     /// Only samples with these labels are trained and validated on.
     pub classes: Option<Vec<u8>>,
+    /// The share of the samples, above 0 and at most 1, that are trained on: those whose numbers have the smallest
+    /// variance, of a recording its quieter parts. What is louder than the loudest of them is not validated on either.
+    /// Together with `classes` it is a share of their samples.
+    pub quiet: Option<f64>,
     /// The last part of the training data that is kept for validation, as in Keras. Where it is 0, the test data serve.
     pub validation_split: f64,
 }
@@ -108,6 +112,7 @@ impl Default for DataRecipe {
             columns: Vec::new(),
             label: None,
             classes: None,
+            quiet: None,
             validation_split: 0.0,
         }
     }

@@ -106,6 +106,11 @@ impl Recipe {
                 "data.classes: expected at least one label, but none came",
             ));
         }
+        if let Some(quiet) = data.quiet.filter(|quiet| !(*quiet > 0.0 && *quiet <= 1.0)) {
+            return Err(flaw(format!(
+                "data.quiet: expected a number above 0 and at most 1, but {quiet} came"
+            )));
+        }
         let network = self.check_network()?;
         let stages = if self.stages.is_empty() {
             let layers: Vec<&LayerRecipe> = self.network.layers.iter().collect();

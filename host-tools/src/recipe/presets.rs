@@ -14,7 +14,7 @@ pub struct Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self {
             name: "vanilla",
             text: include_str!("presets/vanilla.toml"),
@@ -50,6 +50,14 @@ impl Preset {
         Self {
             name: "anomaly",
             text: include_str!("presets/anomaly.toml"),
+        },
+        Self {
+            name: "ecg",
+            text: include_str!("presets/ecg.toml"),
+        },
+        Self {
+            name: "ecg-anomaly",
+            text: include_str!("presets/ecg-anomaly.toml"),
         },
     ];
 

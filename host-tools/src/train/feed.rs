@@ -5,9 +5,9 @@ use narrows_core::kernels::{Executor, Machine, Task, Vectors};
 use narrows_core::network::Network;
 use narrows_core::noise::Noise;
 
-use super::zeros;
+use super::{INFERENCE_BATCH, zeros};
 use crate::aligned::Aligned;
-use crate::data::Samples;
+use crate::data::{Data, Samples};
 use crate::error::{Error, Result};
 use crate::recipe::{Plan, Stage};
 
@@ -20,8 +20,64 @@ pub(super) struct Set<'a> {
     pub(super) members: &'a [u32],
 }
 
+/// The indices of the samples that a recipe trains on, and of those that it validates with.
+#[derive(Debug)]
+pub(super) struct Members {
+    pub(super) train: Vec<u32>,
+    pub(super) validation: Vec<u32>,
+}
+
+/// The samples of the recipe's classes, and of those the quiet ones.
+pub(super) fn members(plan: &Plan<'_>, data: &Data) -> Result<Members> {
+    let mut train = of_classes(plan, &data.train, "training")?;
+    let validation = data.validation.as_ref();
+    let mut judges = match validation {
+        None => Vec::new(),
+        Some(samples) => of_classes(plan, samples, "validation")?,
+    };
+    if let Some(share) = plan.recipe().data.quiet {
+        let loudness = loudness(&data.train)?;
+        let mut sorted: Vec<f64> = train
+            .iter()
+            .map(|index| loudness[*index as usize])
+            .collect();
+        sorted.sort_by(f64::total_cmp);
+        let count = (share * sorted.len() as f64).floor().max(1.0) as usize;
+        // The training samples say what is quiet, wherever it is met.
+        let limit = sorted.get(count - 1).copied().unwrap_or(0.0);
+        train.retain(|index| loudness[*index as usize] <= limit);
+        if let Some(samples) = validation {
+            let loudness = self::loudness(samples)?;
+            judges.retain(|index| loudness[*index as usize] <= limit);
+        }
+    }
+    Ok(Members {
+        train,
+        validation: judges,
+    })
+}
+
+/// The variance of each sample's numbers.
+fn loudness(samples: &Samples) -> Result<Vec<f64>> {
+    let mut variances = Vec::with_capacity(samples.len());
+    let len = samples.sample_len();
+    samples.for_each_block(INFERENCE_BATCH, |_, block| {
+        variances.extend(block.chunks_exact(len).map(variance));
+        Ok(())
+    })?;
+    Ok(variances)
+}
+
+/// The variance of numbers, all of which there are.
+fn variance(numbers: &[f32]) -> f64 {
+    let count = numbers.len() as f64;
+    let mean = numbers.iter().copied().map(f64::from).sum::<f64>() / count;
+    let squares = numbers.iter().map(|x| (f64::from(*x) - mean).powi(2));
+    squares.sum::<f64>() / count
+}
+
 /// The indices of the samples of a recipe's classes, or of all.
-pub(super) fn members(plan: &Plan<'_>, samples: &Samples, which: &str) -> Result<Vec<u32>> {
+fn of_classes(plan: &Plan<'_>, samples: &Samples, which: &str) -> Result<Vec<u32>> {
     let all = 0..samples.len() as u32;
     let Some(classes) = &plan.recipe().data.classes else {
         return Ok(all.collect());

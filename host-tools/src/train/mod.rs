@@ -168,21 +168,18 @@ pub fn run(
     for stage in plan.stages().iter().filter(|stage| stage.has_labels()) {
         check_labels(stage, data)?;
     }
-    let members = feed::members(plan, &data.train, "training")?;
+    let members = feed::members(plan, data)?;
     let train = Set {
         inputs: &data.train,
         targets: data.targets.as_ref(),
-        members: &members,
+        members: &members.train,
     };
-    let judges = match &data.validation {
-        None => Vec::new(),
-        Some(samples) => feed::members(plan, samples, "validation")?,
-    };
+    let judges = &members.validation;
     let validation = data.validation.as_ref().filter(|_| !judges.is_empty());
     let validation = validation.map(|inputs| Set {
         inputs,
         targets: data.validation_targets.as_ref(),
-        members: &judges,
+        members: judges,
     });
     let mut from = from;
     let first = from.as_ref().map_or(0, |from| from.at.stage);
@@ -222,12 +219,12 @@ pub fn run(
     })
 }
 
-/// How many samples an epoch has: those of the recipe's classes.
+/// How many samples an epoch has: those of the recipe's classes that are quiet enough for it.
 ///
 /// # Errors
-/// [`Error::Data`] where a class is absent.
+/// [`Error::Data`] where a class is absent; as [`Samples::read`](crate::data::Samples::read).
 pub fn epoch_len(plan: &Plan<'_>, data: &Data) -> Result<usize> {
-    feed::members(plan, &data.train, "training").map(|members| members.len())
+    feed::members(plan, data).map(|members| members.train.len())
 }
 
 /// Checks that every sample has a label that the stage's network has an output for.

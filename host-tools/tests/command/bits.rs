@@ -44,6 +44,8 @@ fn a_preset_printed_as_a_recipe_trains_to_the_same_blob() {
         "denoising-convolutional",
         "stacked",
         "anomaly",
+        "ecg",
+        "ecg-anomaly",
     ];
     assert_eq!(names, systems);
     for preset in names {

@@ -5,6 +5,7 @@ mod bench;
 mod bits;
 mod data;
 mod disk;
+mod ecg;
 mod kill;
 mod models;
 mod options;

@@ -257,7 +257,7 @@ fn the_bundled_electrocardiogram_is_learned_with_the_recipe_beside_it() {
 fn presets_and_answers_are_told_as_json_too() {
     let place = Workplace::trained();
     let presets = lines(&place.succeed(&["preset", "--json"]));
-    assert_eq!(presets.len(), 9);
+    assert_eq!(presets.len(), 11);
     assert_eq!(presets[0]["recipe"], place.succeed(&["preset", "vanilla"]));
     let told = &lines(&place.succeed(&[
         "encode",
