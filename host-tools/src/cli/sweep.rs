@@ -60,7 +60,9 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, json: bool) -> Result<ExitCode> {
         let mut recipe = super::recipe(&self.recipe)?;
-        recipe.training.epochs = self.epochs.unwrap_or(recipe.training.epochs);
+        for training in recipe.trainings_mut() {
+            training.epochs = self.epochs.unwrap_or(training.epochs);
+        }
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         let changes = Change::combinations(&self.code, &self.layers, &self.units);
         let variants: Vec<(Change, Recipe)> = changes
