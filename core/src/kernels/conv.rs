@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::{
     GradientSink, MOST_LANES, Machine, Pair, Task, Tiled, Vector, Vectors, add_outer, add_products,
-    bands, load, runs, sample, split, split_mut, store, tiles, transpose,
+    bands, load, runs, sample, split, split_mut, store, tiles, tiles_from, transpose,
 };
 use crate::shape::{Axis, Window};
 
@@ -172,6 +172,8 @@ impl<V: Vectors> Grouped for ForwardSums<'_, V> {
 }
 
 impl<Of> Tiled for ForwardSums<'_, Of> {
+    const AGAIN: bool = true;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
         let (window, group) = (&self.task.window, &self.group);
@@ -313,7 +315,7 @@ impl Forward<'_> {
                     width,
                     first_tap,
                 };
-                bands::<Pair<V::Wide, V::Wide>, 3>(count, 0, width, &mut row);
+                bands::<Pair<V::Wide, V::Wide>, 3, _>(count, 0, width, &mut row);
             }
             let rows = output.chunks_exact_mut(window.x.output.max(1));
             for (output, sums) in rows.zip(sums.chunks_exact(width)) {
@@ -341,6 +343,8 @@ struct ScannedRow<'a> {
 }
 
 impl Tiled for ScannedRow<'_> {
+    const AGAIN: bool = false;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
         let (size, channels) = (self.window.x.size, self.window.channels_in);
@@ -450,7 +454,7 @@ impl Task for InputGradient<'_> {
             };
             for input_gradient in places {
                 place.input_gradient = input_gradient;
-                bands::<[f32; 1], 8>(window.channels_in, 0, 1, &mut place);
+                bands::<[f32; 1], 8, _>(window.channels_in, 0, 1, &mut place);
                 place.x = place.x.wrapping_add(1);
                 if place.x == window.x.input {
                     (place.y, place.x) = (place.y.wrapping_add(1), 0);
@@ -469,6 +473,8 @@ struct InputChannels<'a, 's, const ROWS: usize> {
 }
 
 impl<const ROWS: usize> Tiled for InputChannels<'_, '_, ROWS> {
+    const AGAIN: bool = true;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, _row: usize, column: usize) {
         let window = self.task.window;
@@ -547,11 +553,13 @@ impl<V: Vector> Grouped for InputSums<'_, V> {
     #[inline(always)]
     fn group<const ROWS: usize>(&mut self, group: Group) {
         self.group = group;
-        bands::<V, PLACES>(group.count, 0, V::LANES, self);
+        bands::<V, PLACES, _>(group.count, 0, V::LANES, self);
     }
 }
 
 impl<Of> Tiled for InputSums<'_, Of> {
+    const AGAIN: bool = true;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, _column: usize) {
         let (window, group) = (&self.window, &self.group);
@@ -613,6 +621,8 @@ struct InputPlace<'a> {
 }
 
 impl Tiled for InputPlace<'_> {
+    const AGAIN: bool = true;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, _column: usize) {
         let window = &self.window;
@@ -965,18 +975,16 @@ impl Spread<'_> {
     #[inline(always)]
     fn run<V: Vectors>(mut self, rows: usize, run: usize) {
         let columns = run.next_multiple_of(if run > 8 { MOST_LANES } else { 8 });
-        let column = bands::<Pair<Pair<V::Wide, V::Wide>, V::Wide>, 3>(rows, 0, columns, &mut self);
-        let column = bands::<Pair<V::Wide, V::Wide>, 3>(rows, column, columns, &mut self);
-        // The columns that are left are those of a matrix that begins further right.
-        self.padded = self.padded.get(column..).unwrap_or(&[]);
-        self.sums = core::mem::take(&mut self.sums)
-            .get_mut(column..)
-            .unwrap_or(&mut []);
-        tiles::<V, 3, 1>(rows, columns.wrapping_sub(column), &mut self);
+        let column =
+            bands::<Pair<Pair<V::Wide, V::Wide>, V::Wide>, 3, _>(rows, 0, columns, &mut self);
+        let column = bands::<Pair<V::Wide, V::Wide>, 3, _>(rows, column, columns, &mut self);
+        tiles_from::<V, 3, 1>(rows, column, columns, &mut self);
     }
 }
 
 impl Tiled for Spread<'_> {
+    const AGAIN: bool = false;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
         let place = |r: usize| {
@@ -1064,6 +1072,8 @@ struct WeightRun<'a, S, M> {
 }
 
 impl<S: GradientSink, M: Machine> Tiled for WeightRun<'_, S, M> {
+    const AGAIN: bool = false;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
         let window = &self.window;

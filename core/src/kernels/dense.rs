@@ -1,8 +1,8 @@
 //! Dense layers.
 
 use super::{
-    GradientSink, Machine, Task, Tiled, Vector, Vectors, add_outer, add_products, load, sample,
-    split, split_mut, store, store_transposed, tiles,
+    GradientSink, Machine, Pair, Task, Tiled, Vector, Vectors, add_outer, add_products, bands,
+    load, sample, split, split_mut, store, store_transposed, tiles, tiles_from,
 };
 
 /// `output[s][o] = (Σ_i input[s][i] · weights[i][o]) + bias[o]`.
@@ -50,11 +50,21 @@ impl Task for Forward<'_> {
 
     #[inline(always)]
     fn run<M: Machine, V: Vectors, const ROWS: usize>(mut self) {
-        tiles::<V, ROWS, ROWS>(self.units(), self.outputs, &mut self);
+        let (samples, outputs) = (self.units(), self.outputs);
+        let mut column = 0;
+        if ROWS > 1 && samples < 3 {
+            // Too few sums for the adders if they are not of many outputs; and the weights are read in their order.
+            column = bands::<Four<V::Wide>, 1, _>(samples, column, outputs, &mut self);
+        }
+        tiles_from::<V, ROWS, ROWS>(samples, column, outputs, &mut self);
     }
 }
 
+type Four<V> = Pair<Pair<V, V>, Pair<V, V>>;
+
 impl Tiled for Forward<'_> {
+    const AGAIN: bool = true;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
         let mut sums = [V::splat(0.0); R];
@@ -128,6 +138,8 @@ impl Task for InputGradient<'_> {
 }
 
 impl Tiled for InputGradient<'_> {
+    const AGAIN: bool = true;
+
     /// Rows are inputs, columns are samples.
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
@@ -207,6 +219,8 @@ impl<S: GradientSink> Task for WeightGradient<'_, S> {
 struct WeightTiles<'a, S, M>(WeightGradient<'a, S>, core::marker::PhantomData<M>);
 
 impl<S: GradientSink, M: Machine> Tiled for WeightTiles<'_, S, M> {
+    const AGAIN: bool = false;
+
     #[inline(always)]
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
         let task = &mut self.0;

@@ -27,6 +27,8 @@ pub mod naive;
 pub mod pool;
 pub mod upsample;
 
+use core::ops::Range;
+
 /// What a processor brings besides the four operations.
 pub trait Machine {
     /// The square root, rounded correctly (IEEE 754), by an instruction where there is one.
@@ -227,6 +229,9 @@ impl<M: Machine> Executor for Sequential<M> {
 
 /// A matrix of sums that is computed tile by tile.
 pub(crate) trait Tiled {
+    /// Whether a sum may be computed twice, with the same result: then the last rows are a tile that begins further up.
+    const AGAIN: bool;
+
     /// Computes the sums of rows `row..row + R` and columns `column..column + V::LANES`.
     fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize);
 }
@@ -239,24 +244,34 @@ pub(crate) fn tiles<V: Vectors, const ROWS: usize, const TAIL: usize>(
     columns: usize,
     matrix: &mut impl Tiled,
 ) {
-    let mut column = 0;
-    column = bands::<V::Wide, ROWS>(rows, column, columns, matrix);
-    if V::Wide::LANES > 8 {
-        column = bands::<V::Eight, ROWS>(rows, column, columns, matrix);
-    }
-    if V::Wide::LANES > 4 {
-        column = bands::<V::Four, ROWS>(rows, column, columns, matrix);
-    }
-    bands::<[f32; 1], TAIL>(rows, column, columns, matrix);
+    tiles_from::<V, ROWS, TAIL>(rows, 0, columns, matrix);
 }
 
-/// Covers as many columns from `column` on as tiles of the vector `V` can; the first column that is left.
+/// As [`tiles`], but for the columns from `column` on.
 #[inline(always)]
-pub(crate) fn bands<V: Vector, const R: usize>(
+pub(crate) fn tiles_from<V: Vectors, const ROWS: usize, const TAIL: usize>(
     rows: usize,
     mut column: usize,
     columns: usize,
     matrix: &mut impl Tiled,
+) {
+    column = bands::<V::Wide, ROWS, _>(rows, column, columns, matrix);
+    if V::Wide::LANES > 8 {
+        column = bands::<V::Eight, ROWS, _>(rows, column, columns, matrix);
+    }
+    if V::Wide::LANES > 4 {
+        column = bands::<V::Four, ROWS, _>(rows, column, columns, matrix);
+    }
+    bands::<[f32; 1], TAIL, _>(rows, column, columns, matrix);
+}
+
+/// Covers as many columns from `column` on as tiles of the vector `V` can; the first column that is left.
+#[inline(always)]
+pub(crate) fn bands<V: Vector, const R: usize, T: Tiled>(
+    rows: usize,
+    mut column: usize,
+    columns: usize,
+    matrix: &mut T,
 ) -> usize {
     while columns.wrapping_sub(column) >= V::LANES {
         let mut row: usize = 0;
@@ -264,9 +279,14 @@ pub(crate) fn bands<V: Vector, const R: usize>(
             matrix.tile::<V, R>(row, column);
             row = row.wrapping_add(R);
         }
-        while R > 3 && V::LANES > 1 && rows.wrapping_sub(row) >= 3 {
-            matrix.tile::<V, 3>(row, column);
-            row = row.wrapping_add(3);
+        // One row at a time is slow. On a device tiles have but one, where sums are vectors.
+        while R > 3 && V::LANES > 1 && row < rows && rows >= 3 {
+            let left = rows.wrapping_sub(row);
+            if left < 3 && !T::AGAIN {
+                break;
+            }
+            matrix.tile::<V, 3>(row.min(rows.wrapping_sub(3)), column);
+            row = row.wrapping_add(3).min(rows);
         }
         while row < rows {
             matrix.tile::<V, 1>(row, column);
@@ -323,13 +343,11 @@ pub(crate) fn transpose<V: Vectors, const ROWS: usize>(
             row = squares::<V::Four>(&mut copy, row, rows, columns);
         }
     }
-    while row < rows {
-        copy.singly(row, 1, 0, columns);
-        row = row.wrapping_add(1);
-    }
+    copy.singly(row..rows, 0..columns);
 }
 
-/// Transposes as many rows from `row` on as squares of the vector can; the first row that is left.
+/// Transposes the rows from `row` on by squares of the vector, where there are enough rows for one; the last squares begin
+/// further up and write some numbers again. The first row that is left.
 #[inline(always)]
 fn squares<V: Interleave>(
     copy: &mut Copied<'_>,
@@ -337,19 +355,20 @@ fn squares<V: Interleave>(
     rows: usize,
     columns: usize,
 ) -> usize {
-    while rows.wrapping_sub(row) >= V::LANES {
+    while row < rows && rows >= V::LANES && columns >= V::LANES {
+        let top = row.min(rows.wrapping_sub(V::LANES));
         let mut column: usize = 0;
-        while columns.wrapping_sub(column) >= V::LANES {
+        while column < columns {
+            let left = column.min(columns.wrapping_sub(V::LANES));
             match V::LANES {
-                16 => copy.square::<V, 16>(row, column),
-                8 => copy.square::<V, 8>(row, column),
-                4 => copy.square::<V, 4>(row, column),
-                _ => copy.singly(row, V::LANES, column, V::LANES),
+                16 => copy.square::<V, 16>(top, left),
+                8 => copy.square::<V, 8>(top, left),
+                4 => copy.square::<V, 4>(top, left),
+                _ => copy.singly(top..top.wrapping_add(V::LANES), left..columns),
             }
             column = column.wrapping_add(V::LANES);
         }
-        copy.singly(row, V::LANES, column, columns.wrapping_sub(column));
-        row = row.wrapping_add(V::LANES);
+        row = row.wrapping_add(V::LANES).min(rows);
     }
     row
 }
@@ -376,19 +395,16 @@ impl Copied<'_> {
     }
 
     #[inline(always)]
-    fn singly(&mut self, row: usize, rows: usize, column: usize, columns: usize) {
-        for r in row..row.wrapping_add(rows) {
-            let from = self
-                .from
-                .get(r.wrapping_mul(self.from_stride).wrapping_add(column)..)
-                .unwrap_or(&[]);
-            let to = self
-                .to
-                .get_mut(column.wrapping_mul(self.to_stride)..)
-                .unwrap_or(&mut []);
-            let columns = to.chunks_mut(self.to_stride.max(1)).take(columns);
-            for (to, from) in columns.zip(from) {
-                if let Some(to) = to.get_mut(r) {
+    fn singly(&mut self, rows: Range<usize>, columns: Range<usize>) {
+        for row in rows {
+            let from = row.wrapping_mul(self.from_stride);
+            let from = from.wrapping_add(columns.start);
+            let from = self.from.get(from..).unwrap_or(&[]);
+            let to = columns.start.wrapping_mul(self.to_stride);
+            let to = self.to.get_mut(to..).unwrap_or(&mut []);
+            let to = to.chunks_mut(self.to_stride.max(1)).take(columns.len());
+            for (to, from) in to.zip(from) {
+                if let Some(to) = to.get_mut(row) {
                     *to = *from;
                 }
             }
@@ -579,6 +595,8 @@ impl<S: GradientSink> Task for BiasGradient<'_, S> {
     fn run<M: Machine, V: Vectors, const ROWS: usize>(mut self) {
         struct Columns<'t, 'a, S, M>(&'t mut BiasGradient<'a, S>, core::marker::PhantomData<M>);
         impl<S: GradientSink, M: Machine> Tiled for Columns<'_, '_, S, M> {
+            const AGAIN: bool = false;
+
             #[inline(always)]
             fn tile<V: Vector, const R: usize>(&mut self, _row: usize, column: usize) {
                 let mut sums: V = self.0.sink.load(column);
