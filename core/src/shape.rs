@@ -176,6 +176,17 @@ impl Axis {
         first..end.min(self.output).max(first)
     }
 
+    /// The input places that lie under windows of the output places `places`, as a half-open range.
+    #[inline(always)]
+    #[must_use]
+    pub fn reach(&self, places: core::ops::Range<usize>) -> core::ops::Range<usize> {
+        let first = places.start.wrapping_mul(self.stride);
+        let last = places.end.saturating_sub(1).wrapping_mul(self.stride);
+        let end = last.wrapping_add(self.size).saturating_sub(self.before);
+        let start = first.saturating_sub(self.before);
+        start..end.min(self.input).max(start)
+    }
+
     /// The output places whose window covers the input place `place`, in ascending order, as a half-open
     /// range, and the tap of the first of them that lies on it (each next one's tap is `stride` lower).
     #[inline(always)]

@@ -485,7 +485,8 @@ fn a_batch_that_goes_through_the_network_in_parts_gives_the_same_bits() {
         math: Math::Exact,
     };
     let (executor, samples) = (Tiles::<8, 8>(1), batches(&network, 6, &[7, 3]));
-    let expected = train(&executor, &network, options(1), 1, &initial, &samples);
+    let portable = Sequential::<narrows_core::kernels::Portable>::new();
+    let expected = train(&portable, &network, options(1), 1, &initial, &samples);
     let at_once = train(&executor, &network, options(7), 7, &initial, &samples);
     assert_eq!(at_once, expected);
     let steps = train_by_steps(&executor, &network, options(7), &initial, &samples);

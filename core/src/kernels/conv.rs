@@ -275,52 +275,65 @@ impl Forward<'_> {
     #[inline(always)]
     fn scan<V: Vectors, const ROWS: usize>(&mut self) -> bool {
         let window = self.window;
-        let (rows, width) = (window.y.output, padded(window.x.output));
+        let width = padded(window.x.output);
         let plane = width
             .wrapping_add(window.x.size)
             .next_multiple_of(MOST_LANES);
         let planes = plane.saturating_mul(window.channels_in);
-        if window.x.stride != 1 || rows.saturating_mul(width).saturating_add(planes) > SCRATCH {
+        // Output rows at a time.
+        let rows = SCRATCH
+            .checked_sub(planes)
+            .and_then(|room| room.checked_div(width))
+            .unwrap_or(0);
+        if window.x.stride != 1 || rows == 0 {
             return false;
         }
         let mut scratch = Scratch([0.0; SCRATCH]);
         let (planes, sums) = split_mut(&mut scratch.0, planes);
-        let sums = split_mut(sums, rows.wrapping_mul(width)).0;
         let row_len = window.x.input.wrapping_mul(window.channels_in).max(1);
         let inputs = self.input.chunks_exact(window.input_len().max(1));
         let outputs = self.output.chunks_exact_mut(window.output_len().max(1));
         let bias = self.bias.first().copied().unwrap_or(0.0);
+        let block_len = rows.saturating_mul(window.x.output).max(1);
         for (input, output) in inputs.zip(outputs) {
-            sums.fill(0.0);
-            for (iy, row) in input.chunks_exact(row_len).enumerate() {
-                // What is not written stays zero: the padding. Its products are ±0.0, which moves no sum.
-                transpose::<V, ROWS>(
-                    row,
-                    window.channels_in,
-                    window.x.input.min(plane.wrapping_sub(window.x.before)),
-                    window.channels_in,
-                    planes.get_mut(window.x.before..).unwrap_or(&mut []),
-                    plane,
-                );
-                let (outputs, first_tap) = window.y.windows(iy);
-                let count = outputs.len();
-                let mut row = ScannedRow {
-                    window,
-                    planes: &*planes,
-                    plane,
-                    weights: self.weights,
-                    sums: sums
-                        .get_mut(outputs.start.wrapping_mul(width)..)
-                        .unwrap_or(&mut []),
-                    width,
-                    first_tap,
-                };
-                bands::<Pair<V::Wide, V::Wide>, 3, _>(count, 0, width, &mut row);
-            }
-            let rows = output.chunks_exact_mut(window.x.output.max(1));
-            for (output, sums) in rows.zip(sums.chunks_exact(width)) {
-                for (output, sum) in output.iter_mut().zip(sums) {
-                    *output = sum + bias;
+            for (block, output) in output.chunks_mut(block_len).enumerate() {
+                sums.fill(0.0);
+                let first = block.wrapping_mul(rows);
+                let end = first.wrapping_add(rows).min(window.y.output);
+                let under = window.y.reach(first..end);
+                let inputs = input.chunks_exact(row_len).enumerate();
+                for (iy, row) in inputs.skip(under.start).take(under.len()) {
+                    // What is not written stays zero: the padding. Its products are ±0.0, which moves no sum.
+                    transpose::<V, ROWS>(
+                        row,
+                        window.channels_in,
+                        window.x.input.min(plane.wrapping_sub(window.x.before)),
+                        window.channels_in,
+                        planes.get_mut(window.x.before..).unwrap_or(&mut []),
+                        plane,
+                    );
+                    let (outputs, first_tap) = window.y.windows(iy);
+                    let start = outputs.start.max(first);
+                    let skipped = start.wrapping_sub(outputs.start);
+                    let mut row = ScannedRow {
+                        window,
+                        planes: &*planes,
+                        plane,
+                        weights: self.weights,
+                        sums: sums
+                            .get_mut(start.wrapping_sub(first).wrapping_mul(width)..)
+                            .unwrap_or(&mut []),
+                        width,
+                        first_tap: first_tap.wrapping_sub(skipped.wrapping_mul(window.y.stride)),
+                    };
+                    let count = outputs.end.min(end).saturating_sub(start);
+                    bands::<Pair<V::Wide, V::Wide>, 3, _>(count, 0, width, &mut row);
+                }
+                let rows = output.chunks_exact_mut(window.x.output.max(1));
+                for (output, sums) in rows.zip(sums.chunks_exact(width)) {
+                    for (output, sum) in output.iter_mut().zip(sums) {
+                        *output = sum + bias;
+                    }
                 }
             }
         }
