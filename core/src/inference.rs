@@ -270,6 +270,9 @@ pub(crate) struct Forward<'a, E> {
 impl<E: Executor> Forward<'_, E> {
     pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) -> Result<(), Error> {
         let (weights, bias) = weights_and_bias(self.step, self.parameters);
+        let (activation, row) = activation_and_row(self.step);
+        let not_finite = AtomicBool::new(false);
+        let mut is_ended = false;
         match self.step.work {
             Work::Dense { inputs, outputs } => {
                 self.executor.execute(dense::Forward {
@@ -288,7 +291,10 @@ impl<E: Executor> Forward<'_, E> {
                     bias,
                     output: &mut *output,
                     window,
+                    relu: activation == Activation::Relu,
+                    not_finite: &not_finite,
                 });
+                is_ended = matches!(activation, Activation::Linear | Activation::Relu);
             }
             Work::MaxPool2d(window) => {
                 self.executor.execute(pool::Forward {
@@ -308,15 +314,15 @@ impl<E: Executor> Forward<'_, E> {
             }
             Work::View { .. } => return Ok(()),
         }
-        let not_finite = AtomicBool::new(false);
-        let (activation, row) = activation_and_row(self.step);
-        self.executor.execute(activation::Forward {
-            values: output,
-            activation,
-            row,
-            math: self.math,
-            not_finite: &not_finite,
-        });
+        if !is_ended {
+            self.executor.execute(activation::Forward {
+                values: output,
+                activation,
+                row,
+                math: self.math,
+                not_finite: &not_finite,
+            });
+        }
         if not_finite.load(Ordering::Relaxed) {
             return Err(Error::NotFinite {
                 what: Error::LAYER,

@@ -101,7 +101,7 @@ impl<'a> Options<'a> {
 }
 
 /// Elements that a desktop's cache holds, more or less.
-const CACHED: usize = 1 << 19;
+const CACHED: usize = 1 << 21;
 
 /// How the lent memory is divided; all in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -489,13 +489,17 @@ impl<'a> Trainer<'a> {
         let gradients = core::mem::take(&mut self.gradients);
         let offset = self.plan.parameters.start;
         self.backward(executor, input, samples, |backward, step| {
-            backward.down(executor, step, parameters);
             let range = step.parameters.start.wrapping_sub(offset)
                 ..step.parameters.end.wrapping_sub(offset);
-            if let Some(sums) = gradients.get_mut(range) {
-                let (weights, biases) = split_mut(sums, step.work.parameter_lens().0);
-                backward.parameters(executor, step, Accumulate(weights), Accumulate(biases));
-            }
+            let sums = gradients.get_mut(range).unwrap_or(&mut []);
+            let (weights, biases) = split_mut(sums, step.work.parameter_lens().0);
+            let (down, up) = backward.divided(step);
+            let operations = step.work.multiply_accumulates() as usize;
+            executor.join(
+                operations.saturating_mul(samples),
+                || down.run(executor, step, parameters),
+                || up.run(executor, step, Accumulate(weights), Accumulate(biases)),
+            );
         });
         self.gradients = gradients;
         self.accumulated = self.accumulated.saturating_add(samples);
@@ -601,7 +605,8 @@ impl<'a> Trainer<'a> {
         let (each, offset) = (self.plan.state, self.plan.parameters.start);
         self.backward(executor, input, samples, |backward, step| {
             // The gradient that goes down is made of the weights as they were.
-            backward.down(executor, step, parameters);
+            let (down, _) = backward.divided(step);
+            down.run(executor, step, parameters);
             let range = step.parameters.start.wrapping_sub(offset)
                 ..step.parameters.end.wrapping_sub(offset);
             let (first, second) = split_mut(state, each);
@@ -618,7 +623,8 @@ impl<'a> Trainer<'a> {
                 };
                 let (mut weights, biases) = whole.split(step.work.parameter_lens().0);
                 weights.penalty = options.weights_of(step.index);
-                backward.parameters(executor, step, weights, biases);
+                let (_, up) = backward.divided(step);
+                up.run(executor, step, weights, biases);
             }
         });
         self.state = state;
@@ -785,6 +791,7 @@ impl<'a> Trainer<'a> {
             at_start: true,
             samples,
             first: plan.first,
+            relu: false,
         };
         let last = network.last_computed();
         let with_slope = self.options.with_slope(network);
@@ -825,7 +832,7 @@ impl<'a> Trainer<'a> {
                     batch: self.observed,
                 });
             }
-            let included = Some(index) == last && with_slope;
+            let included = backward.relu || Some(index) == last && with_slope;
             if activation != Activation::Linear && !included {
                 let output = backward.output;
                 let gradient = backward.gradient_mut(&step);
@@ -836,6 +843,14 @@ impl<'a> Trainer<'a> {
                     row,
                 });
             }
+            let layers = network.layers().get(..index).unwrap_or(&[]);
+            let below = layers.iter().rposition(|layer| !layer.kind.is_view());
+            backward.relu = matches!(step.work, Work::MaxPool2d(_))
+                && below.is_some_and(|below| {
+                    let layer = network.layers().get(below);
+                    layer.is_some_and(|layer| layer.kind.activation() == Activation::Relu)
+                        && self.options.activity_of(below).is_none()
+                });
             each(&mut backward, &step);
             backward.at_start = !backward.at_start;
         }
@@ -863,40 +878,85 @@ struct Backward<'a> {
     samples: usize,
     /// The layer that no gradient goes below.
     first: usize,
+    /// Whether the gradient that goes down is multiplied by the slope of relu on the way: a pooling does it in passing.
+    relu: bool,
 }
 
 impl Backward<'_> {
-    /// The gradients of the layer's output and of its input.
-    fn both(&mut self, step: &Step<'_>) -> (&mut [f32], &mut [f32]) {
+    /// The gradient of the layer's output.
+    fn gradient_mut(&mut self, step: &Step<'_>) -> &mut [f32] {
+        let output = step.output.len().saturating_mul(self.samples);
+        if self.at_start {
+            split_mut(self.deltas, output).0
+        } else {
+            split_mut(self.deltas, self.deltas.len().saturating_sub(output)).1
+        }
+    }
+
+    /// The two ways on from the layer, which know nothing of one another.
+    fn divided(&mut self, step: &Step<'_>) -> (Down<'_>, ToParameters<'_>) {
         let (output, input) = (
             step.output.len().saturating_mul(self.samples),
             step.input.len().saturating_mul(self.samples),
         );
-        if self.at_start {
+        let length = self.deltas.len();
+        let (gradient, input_gradient) = if self.at_start {
             let (gradient, rest) = split_mut(self.deltas, output);
             let below = rest.len().saturating_sub(input);
             (gradient, split_mut(rest, below).1)
         } else {
-            let middle = self.deltas.len().saturating_sub(output);
-            let (rest, gradient) = split_mut(self.deltas, middle);
+            let (rest, gradient) = split_mut(self.deltas, length.saturating_sub(output));
             (gradient, split_mut(rest, input).0)
-        }
+        };
+        let gradient: &[f32] = gradient;
+        (
+            Down {
+                input: self.input,
+                output: self.output,
+                gradient,
+                input_gradient,
+                transposed: &mut *self.transposed,
+                samples: self.samples,
+                is_needed: step.index > self.first,
+                relu: self.relu,
+            },
+            ToParameters {
+                input: self.input,
+                gradient,
+            },
+        )
     }
+}
 
-    fn gradient_mut(&mut self, step: &Step<'_>) -> &mut [f32] {
-        self.both(step).0
-    }
+/// The way to the gradient of a layer's input.
+struct Down<'a> {
+    input: &'a [f32],
+    output: &'a [f32],
+    gradient: &'a [f32],
+    input_gradient: &'a mut [f32],
+    transposed: &'a mut [f32],
+    samples: usize,
+    /// Whether a layer below needs it.
+    is_needed: bool,
+    relu: bool,
+}
 
-    /// Computes the gradient of the layer's input, where a layer below needs it.
-    fn down(&mut self, executor: &impl Executor, step: &Step<'_>, parameters: &[f32]) {
-        if step.index <= self.first {
+impl Down<'_> {
+    fn run(self, executor: &impl Executor, step: &Step<'_>, parameters: &[f32]) {
+        let Self {
+            input,
+            output,
+            gradient,
+            input_gradient,
+            transposed,
+            samples,
+            is_needed,
+            relu,
+        } = self;
+        if !is_needed {
             return;
         }
         let (weights, _) = weights_and_bias(step, parameters);
-        let (samples, input, output) = (self.samples, self.input, self.output);
-        let transposed = core::mem::take(&mut self.transposed);
-        let (gradient, input_gradient) = self.both(step);
-        let gradient: &[f32] = gradient;
         let columns = if samples > 1 && matches!(step.work, Work::Dense { .. }) {
             let columns = split_mut(transposed, gradient.len()).0;
             let elements = step.output.len();
@@ -936,6 +996,7 @@ impl Backward<'_> {
                     gradient,
                     input_gradient,
                     window,
+                    relu,
                 });
             }
             Work::UpSample2d(window) => executor.execute(upsample::InputGradient {
@@ -945,19 +1006,24 @@ impl Backward<'_> {
             }),
             Work::View { .. } => {}
         }
-        self.transposed = transposed;
     }
+}
 
-    /// Sends the gradients of the layer's weights and biases to their sinks.
-    fn parameters<S: GradientSink>(
-        &mut self,
+/// The way to the gradients of a layer's weights and biases.
+struct ToParameters<'a> {
+    input: &'a [f32],
+    gradient: &'a [f32],
+}
+
+impl ToParameters<'_> {
+    fn run<S: GradientSink>(
+        self,
         executor: &impl Executor,
         step: &Step<'_>,
         weight_sink: S,
         bias_sink: S,
     ) {
-        let input = self.input;
-        let gradient: &[f32] = self.gradient_mut(step);
+        let Self { input, gradient } = self;
         let outputs = match step.work {
             Work::Dense { inputs, outputs } => {
                 let sink = weight_sink;

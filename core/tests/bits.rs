@@ -474,7 +474,7 @@ fn a_batch_that_goes_through_the_network_in_parts_gives_the_same_bits() {
         padding: narrows_core::shape::Padding::Same,
         activation: Activation::Relu,
     };
-    let network = checked(Shape::picture(96, 96, 1), &[conv(8), conv(1)]);
+    let network = checked(Shape::picture(160, 160, 1), &[conv(8), conv(1)]);
     let initial = parameters(&network, 5);
     let options = |batch| Options {
         loss: Loss::MeanSquaredError,

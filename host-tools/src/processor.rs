@@ -5,6 +5,8 @@
 //! number of threads moves a bit.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use narrows_core::kernels::{Executor, Machine, Task};
 
@@ -59,7 +61,7 @@ impl fmt::Display for Vectors {
 }
 
 /// Fewer elementary operations than this are not worth waking a thread for.
-const WORTH_A_THREAD: usize = 350_000;
+const WORTH_A_THREAD: usize = 150_000;
 
 /// Computes tasks on this machine.
 #[derive(Debug)]
@@ -92,13 +94,16 @@ impl Desktop {
         Ok(Self { vectors, pool })
     }
 
-    /// Does `work` on one of the threads. Tasks within it reach the others more quickly than from outside, where every
-    /// task has to wake a thread first.
+    /// Does `work` on one of the threads, and keeps the others awake meanwhile: a task within it reaches them in less than
+    /// the time that it takes to wake a thread, which is longer than many a task.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
+        let Some(pool) = &self.pool else {
+            return work();
+        };
+        pool.install(|| {
+            let _awake = Awake::new();
+            work()
+        })
     }
 
     /// The vector instructions in use.
@@ -139,6 +144,40 @@ impl Desktop {
     }
 }
 
+/// Keeps the other threads of the pool that it is made in from going to sleep.
+struct Awake {
+    over: Arc<AtomicBool>,
+}
+
+impl Awake {
+    fn new() -> Self {
+        /// Turns without work after which a thread lets others have its core: some tens of microseconds.
+        const PATIENCE: u32 = 1000;
+        let over = Arc::new(AtomicBool::new(false));
+        let (seen, here) = (Arc::clone(&over), rayon::current_thread_index());
+        rayon::spawn_broadcast(move |context| {
+            let mut idle = 0;
+            while Some(context.index()) != here && !seen.load(Ordering::Relaxed) {
+                match rayon::yield_now() {
+                    Some(rayon::Yield::Executed) => idle = 0,
+                    _ if idle < PATIENCE => {
+                        idle += 1;
+                        std::hint::spin_loop();
+                    }
+                    _ => std::thread::yield_now(),
+                }
+            }
+        });
+        Self { over }
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Executor for Desktop {
     fn execute<T: Task>(&self, task: T) {
         match &self.pool {
@@ -147,6 +186,18 @@ impl Executor for Desktop {
                 pool.install(|| self.divide(task, threads));
             }
             _ => self.run(task),
+        }
+    }
+
+    fn join(&self, operations: usize, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+        match &self.pool {
+            Some(pool) if operations >= WORTH_A_THREAD => {
+                pool.install(|| rayon::join(first, second));
+            }
+            _ => {
+                first();
+                second();
+            }
         }
     }
 }
@@ -176,11 +227,15 @@ type Baseline = narrows_core::kernels::Portable;
 )]
 mod features {
     use std::arch::x86_64::{
-        __m128, __m256, __m512, _mm_add_ps, _mm_loadu_ps, _mm_mul_ps, _mm_set1_ps, _mm_storeu_ps,
-        _mm_unpackhi_ps, _mm_unpacklo_ps, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps,
-        _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
-        _mm256_unpacklo_ps, _mm512_add_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_permutex2var_ps,
-        _mm512_set1_ps, _mm512_setr_epi32, _mm512_storeu_ps,
+        __m128, __m256, __m512, _CMP_EQ_OQ, _CMP_UNORD_Q, _mm_add_ps, _mm_and_ps, _mm_andnot_ps,
+        _mm_cmpeq_ps, _mm_cmpunord_ps, _mm_loadu_ps, _mm_max_ps, _mm_movemask_ps, _mm_mul_ps,
+        _mm_or_ps, _mm_set1_ps, _mm_storeu_ps, _mm_sub_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+        _mm256_add_ps, _mm256_blendv_ps, _mm256_cmp_ps, _mm256_loadu_ps, _mm256_max_ps,
+        _mm256_movemask_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
+        _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
+        _mm512_cmp_ps_mask, _mm512_fpclass_ps_mask, _mm512_loadu_ps, _mm512_mask_blend_ps,
+        _mm512_max_ps, _mm512_mul_ps, _mm512_permutex2var_ps, _mm512_set1_ps, _mm512_setr_epi32,
+        _mm512_storeu_ps,
     };
 
     use narrows_core::kernels::{Interleave, Vector, Vectors};
@@ -216,8 +271,49 @@ mod features {
         )
     }
 
+    /// A difference of a number with itself is zero, or a NaN where it is not finite.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn is_finite_4(x: __m128) -> bool {
+        let nothing = _mm_sub_ps(x, x);
+        _mm_movemask_ps(_mm_cmpunord_ps(nothing, nothing)) == 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn is_finite_8(x: __m256) -> bool {
+        let nothing = _mm256_sub_ps(x, x);
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(nothing, nothing)) == 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn is_finite_16(x: __m512) -> bool {
+        // Quiet and signalling NaNs and both infinities.
+        _mm512_fpclass_ps_mask::<0x99>(x) == 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn where_equal_4(a: __m128, b: __m128, values: __m128, otherwise: __m128) -> __m128 {
+        let equal = _mm_cmpeq_ps(a, b);
+        _mm_or_ps(_mm_and_ps(equal, values), _mm_andnot_ps(equal, otherwise))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn where_equal_8(a: __m256, b: __m256, values: __m256, otherwise: __m256) -> __m256 {
+        _mm256_blendv_ps(otherwise, values, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn where_equal_16(a: __m512, b: __m512, values: __m512, otherwise: __m512) -> __m512 {
+        _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), otherwise, values)
+    }
+
     macro_rules! vector {
-        ($name:ident, $register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $multiply:ident, $interleave:ident) => {
+        ($name:ident, $register:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $multiply:ident, $largest:ident, $is_finite:ident, $where_equal:ident, $interleave:ident) => {
             #[derive(Clone, Copy)]
             pub(super) struct $name($register);
 
@@ -259,6 +355,24 @@ mod features {
                     // SAFETY: see above.
                     Self(unsafe { $multiply(self.0, other.0) })
                 }
+
+                #[inline(always)]
+                fn largest(self, other: Self) -> Self {
+                    // SAFETY: see above. Of equal numbers, and where one is a NaN, the instruction gives the second.
+                    Self(unsafe { $largest(other.0, self.0) })
+                }
+
+                #[inline(always)]
+                fn is_finite(self) -> bool {
+                    // SAFETY: see above.
+                    unsafe { $is_finite(self.0) }
+                }
+
+                #[inline(always)]
+                fn where_equal(self, other: Self, values: Self, otherwise: Self) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $where_equal(self.0, other.0, values.0, otherwise.0) })
+                }
             }
 
             // SAFETY of the call: as above.
@@ -282,6 +396,9 @@ mod features {
         _mm_storeu_ps,
         _mm_add_ps,
         _mm_mul_ps,
+        _mm_max_ps,
+        is_finite_4,
+        where_equal_4,
         interleave_4
     );
     vector!(
@@ -293,6 +410,9 @@ mod features {
         _mm256_storeu_ps,
         _mm256_add_ps,
         _mm256_mul_ps,
+        _mm256_max_ps,
+        is_finite_8,
+        where_equal_8,
         interleave_8
     );
     vector!(
@@ -304,6 +424,9 @@ mod features {
         _mm512_storeu_ps,
         _mm512_add_ps,
         _mm512_mul_ps,
+        _mm512_max_ps,
+        is_finite_16,
+        where_equal_16,
         interleave_16
     );
 

@@ -1,14 +1,16 @@
 //! Two-dimensional convolutions.
 
 use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::activation::is_finite;
 use super::{
     GradientSink, MOST_LANES, Machine, Pair, Task, Tiled, Vector, Vectors, add_outer, add_products,
     bands, load, runs, sample, split, split_mut, store, tiles, tiles_from, transpose,
 };
 use crate::shape::{Axis, Window};
 
-/// `output[s][oy][ox][f] = (Σ_ky Σ_kx Σ_c input[s][iy][ix][c] · weights[ky][kx][c][f]) + bias[f]`
+/// `output[s][oy][ox][f] = (Σ_ky Σ_kx Σ_c input[s][iy][ix][c] · weights[ky][kx][c][f]) + bias[f]`, or relu of that,
 /// with `iy = oy · stride + ky - padding` and `ix` likewise.
 #[derive(Debug)]
 pub struct Forward<'a> {
@@ -22,6 +24,10 @@ pub struct Forward<'a> {
     pub output: &'a mut [f32],
     /// The geometry.
     pub window: Window,
+    /// Whether relu is applied to the sums with their biases.
+    pub relu: bool,
+    /// Set where such a sum is an infinity or a NaN; never cleared.
+    pub not_finite: &'a AtomicBool,
 }
 
 impl Task for Forward<'_> {
@@ -60,159 +66,311 @@ impl Task for Forward<'_> {
 
     #[inline(always)]
     fn run<M: Machine, V: Vectors, const ROWS: usize>(mut self) {
-        let (samples, window) = (self.units(), self.window);
+        let window = self.window;
         if ROWS > 1 && window.channels_out == 1 && self.scan::<V, ROWS>() {
             return;
         }
-        let lens = (window.input_len(), window.output_len());
-        let steps = (
-            window.x.stride.wrapping_mul(window.channels_in),
-            window.channels_out,
-        );
-        let mut sums = ForwardSums {
-            task: self,
-            group: Group::default(),
-            vectors: core::marker::PhantomData::<V>,
+        let end = End {
+            bias: self.bias,
+            relu: self.relu,
+            not_finite: self.not_finite,
         };
-        let interior = window.x.interior();
-        let places = (window.y.output, window.x.output);
-        groups::<ROWS>(samples, places, interior, lens, steps, &mut sums);
+        if ROWS > 1 {
+            let mut slide = Slide {
+                window,
+                from: self.input,
+                weights: self.weights,
+                columns: window.channels_out,
+                to: &mut *self.output,
+                column: 0,
+                end: Some(end),
+            };
+            if slide.run::<V>() {
+                return;
+            }
+        }
+        let inputs = self.input.chunks_exact(window.input_len().max(1));
+        let outputs = self.output.chunks_exact_mut(window.output_len().max(1));
+        for (input, output) in inputs.zip(outputs) {
+            let mut place = Place {
+                input,
+                output: &mut [],
+                weights: self.weights,
+                window,
+                end,
+                y: 0,
+                x: 0,
+            };
+            for output in output.chunks_exact_mut(window.channels_out.max(1)) {
+                place.output = output;
+                tiles::<V, 1, 1>(1, window.channels_out, &mut place);
+                place.x = place.x.wrapping_add(1);
+                if place.x == window.x.output {
+                    (place.y, place.x) = (place.y.wrapping_add(1), 0);
+                }
+            }
+        }
     }
 }
 
-/// Places whose sums are made alike, so that they can be the rows of tiles: neighbours in a row of a picture whose windows
-/// lie wholly on the input, or the same place of several samples.
-#[derive(Clone, Copy, Default)]
-struct Group {
-    /// The first place.
+/// What becomes of whole sums.
+#[derive(Clone, Copy)]
+struct End<'a> {
+    /// Of each column.
+    bias: &'a [f32],
+    relu: bool,
+    not_finite: &'a AtomicBool,
+}
+
+impl End<'_> {
+    /// Ends the sums of the columns from `column` on.
+    #[inline(always)]
+    fn of<V: Vector, const R: usize>(&self, sums: &mut [V; R], column: usize) {
+        let Some(bias) = load::<V>(self.bias, column) else {
+            return;
+        };
+        let mut finite = true;
+        for sum in sums {
+            *sum = sum.plus(bias);
+            finite &= sum.is_finite();
+            if self.relu {
+                *sum = V::splat(0.0).largest(*sum);
+            }
+        }
+        if !finite {
+            self.not_finite.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A place's sums, without the taps on the padding: columns are filters.
+struct Place<'a> {
+    /// The sample.
+    input: &'a [f32],
+    /// The place.
+    output: &'a mut [f32],
+    weights: &'a [f32],
+    window: Window,
+    end: End<'a>,
     y: usize,
     x: usize,
-    /// How many.
-    count: usize,
-    /// Where the first one's sample begins in what is read, and how far the next one's numbers are.
-    from: usize,
-    from_step: usize,
-    /// Where the first one's sums are written, and how far the next one's are.
-    to: usize,
-    to_step: usize,
 }
 
-/// The most places of a tile: as many as keep the adders busy; with more, the compiler runs out of registers for where
-/// their numbers lie.
-const PLACES: usize = 6;
-
-/// Sums that are made for a group of places at a time. Not a closure, which would not be compiled with the processor
-/// features of the caller.
-trait Grouped {
-    fn group<const ROWS: usize>(&mut self, group: Group);
-}
-
-/// Hands `work` the groups of places that make up `samples` pictures of `places` rows and columns. `lens` are the elements
-/// of a sample in what is read and in what is written, `steps` the elements from one place of a row to the next;
-/// `interior` are the places of a row that take the same taps.
-#[inline(always)]
-fn groups<const ROWS: usize>(
-    samples: usize,
-    places: (usize, usize),
-    interior: Range<usize>,
-    lens: (usize, usize),
-    steps: (usize, usize),
-    work: &mut impl Grouped,
-) {
-    let (rows, columns) = places;
-    let neighbours = ROWS > 1 && interior.len() >= PLACES.min(samples.saturating_mul(2));
-    for y in 0..rows {
-        let mut x = 0;
-        while x < columns {
-            let along = neighbours && x == interior.start;
-            let (times, count, next) = if along {
-                (samples, interior.len(), interior.end)
-            } else {
-                (1, samples, x.wrapping_add(1))
-            };
-            let place = y
-                .wrapping_mul(columns)
-                .wrapping_add(x)
-                .wrapping_mul(steps.1);
-            let (from_step, to_step) = if along { steps } else { lens };
-            for sample in 0..times {
-                work.group::<ROWS>(Group {
-                    y,
-                    x,
-                    count,
-                    from: sample.wrapping_mul(lens.0),
-                    from_step,
-                    to: sample.wrapping_mul(lens.1).wrapping_add(place),
-                    to_step,
-                });
-            }
-            x = next;
-        }
-    }
-}
-
-/// A group's sums: rows are places, columns are filters.
-struct ForwardSums<'a, V> {
-    task: Forward<'a>,
-    group: Group,
-    vectors: core::marker::PhantomData<V>,
-}
-
-impl<V: Vectors> Grouped for ForwardSums<'_, V> {
-    #[inline(always)]
-    fn group<const ROWS: usize>(&mut self, group: Group) {
-        self.group = group;
-        let filters = self.task.window.channels_out;
-        if ROWS > 1 {
-            tiles::<V, PLACES, PLACES>(group.count, filters, self);
-        } else {
-            tiles::<V, 1, 1>(group.count, filters, self);
-        }
-    }
-}
-
-impl<Of> Tiled for ForwardSums<'_, Of> {
+impl Tiled for Place<'_> {
     const AGAIN: bool = true;
 
     #[inline(always)]
-    fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
-        let (window, group) = (&self.task.window, &self.group);
+    fn tile<V: Vector, const R: usize>(&mut self, _row: usize, column: usize) {
+        let window = &self.window;
         let (channels, filters) = (window.channels_in, window.channels_out);
-        let ((taps_y, first_y), (taps_x, first_x)) =
-            (window.y.taps(group.y), window.x.taps(group.x));
+        let ((taps_y, first_y), (taps_x, first_x)) = (window.y.taps(self.y), window.x.taps(self.x));
         // Neighbouring taps of a kernel's row lie side by side, in the input and in the weights.
         let run = taps_x.len().wrapping_mul(channels);
-        let from = group.from.wrapping_add(row.wrapping_mul(group.from_step));
-        let mut sums = [V::splat(0.0); R];
+        let mut sums = [V::splat(0.0)];
         for (step, ky) in taps_y.enumerate() {
             let at = first_y
                 .wrapping_add(step)
                 .wrapping_mul(window.x.input)
                 .wrapping_add(first_x)
                 .wrapping_mul(channels);
-            let at = from.wrapping_add(at);
             let tap = ky
                 .wrapping_mul(window.x.size)
                 .wrapping_add(taps_x.start)
                 .wrapping_mul(channels);
-            let weights = self
-                .task
-                .weights
-                .get(tap.wrapping_mul(filters)..)
-                .unwrap_or(&[]);
-            let (input, step) = (self.task.input, group.from_step);
-            add_run(&mut sums, input, at, step, run, weights, filters, column);
+            let weights = self.weights.get(tap.wrapping_mul(filters)..);
+            let weights = weights.unwrap_or(&[]);
+            add_products(
+                &mut sums,
+                runs(self.input, at, 0, run),
+                weights,
+                filters,
+                column,
+            );
         }
-        let Some(bias) = load::<V>(self.task.bias, column) else {
-            return;
+        self.end.of(&mut sums, column);
+        let [sum] = sums;
+        store(sum, self.output, column);
+    }
+}
+
+/// A convolution of pictures that are copied into working memory with their padding, so that all windows lie on numbers,
+/// whose products with the padding move no sum.
+struct Slide<'a> {
+    window: Window,
+    /// `[sample][y][x][channel in]`.
+    from: &'a [f32],
+    /// `[ky][kx][channel in][column]`.
+    weights: &'a [f32],
+    columns: usize,
+    /// `[sample][y][x][channel out]`.
+    to: &'a mut [f32],
+    /// The channel of `to` that is the first column's.
+    column: usize,
+    /// Where the sums are not yet all.
+    end: Option<End<'a>>,
+}
+
+impl Slide<'_> {
+    /// Whether the working memory was enough.
+    #[inline(always)]
+    fn run<V: Vectors>(&mut self) -> bool {
+        let Window {
+            y, x, channels_in, ..
+        } = self.window;
+        // Places of a row, and rows, at a time: all of them, where there is room.
+        let line = SCRATCH
+            .checked_div(y.size.saturating_mul(channels_in))
+            .and_then(|room| room.checked_sub(x.size))
+            .and_then(|room| room.checked_div(x.stride));
+        let places = line.map_or(0, |line| line.wrapping_add(1)).min(x.output);
+        let Some(more) = places.checked_sub(1) else {
+            return false;
         };
-        for (r, sum) in sums.into_iter().enumerate() {
+        let line = more
+            .wrapping_mul(x.stride)
+            .wrapping_add(x.size)
+            .wrapping_mul(channels_in)
+            .max(1);
+        let more = SCRATCH
+            .checked_div(line)
+            .unwrap_or(0)
+            .wrapping_sub(y.size)
+            .checked_div(y.stride)
+            .unwrap_or(0);
+        let rows = more.wrapping_add(1).min(y.output).max(1);
+        let mut scratch = Scratch([0.0; SCRATCH]);
+        let padded = &mut scratch.0;
+        let lens = (
+            self.window.input_len().max(1),
+            self.window.output_len().max(1),
+        );
+        let samples = self.from.chunks_exact(lens.0);
+        for (from, to) in samples.zip(self.to.chunks_exact_mut(lens.1)) {
+            for top in (0..y.output).step_by(rows) {
+                let rows = rows.min(y.output.wrapping_sub(top));
+                for left in (0..x.output).step_by(places) {
+                    let count = places.min(x.output.wrapping_sub(left));
+                    let under = rows.wrapping_sub(1).wrapping_mul(y.stride);
+                    let lines = under.wrapping_add(y.size);
+                    let needed = split_mut(padded, lines.wrapping_mul(line)).0;
+                    pad(&self.window, from, (top, left), needed, line);
+                    for row in 0..rows {
+                        let at = row.wrapping_mul(y.stride).wrapping_mul(line);
+                        let place = top.wrapping_add(row).wrapping_mul(x.output);
+                        let place = place.wrapping_add(left);
+                        let channels = self.window.channels_out;
+                        let to = to.get_mut(place.wrapping_mul(channels)..);
+                        let neighbours = Neighbours {
+                            window: &self.window,
+                            from: needed.get(at..).unwrap_or(&[]),
+                            line,
+                            weights: self.weights,
+                            columns: self.columns,
+                            to: to.unwrap_or(&mut []),
+                            column: self.column,
+                            end: self.end,
+                        };
+                        neighbours.run::<V>(count);
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Copies what the windows from the place `first` (row, column) on see, zeros where that is padding, into lines of `line`
+/// numbers.
+#[inline(always)]
+fn pad(window: &Window, from: &[f32], first: (usize, usize), to: &mut [f32], line: usize) {
+    let Window {
+        y, x, channels_in, ..
+    } = *window;
+    let start = first.1.wrapping_mul(x.stride);
+    let zeros = x.before.saturating_sub(start).wrapping_mul(channels_in);
+    let skipped = start.saturating_sub(x.before).wrapping_mul(channels_in);
+    let row_len = x.input.wrapping_mul(channels_in);
+    let top = first.0.wrapping_mul(y.stride);
+    for (index, to) in to.chunks_exact_mut(line).enumerate() {
+        let iy = top.wrapping_add(index).checked_sub(y.before);
+        let row = iy.map_or(&[][..], |iy| sample(from, iy, row_len));
+        let row = row.get(skipped..).unwrap_or(&[]);
+        let (before, rest) = split_mut(to, zeros);
+        let (copied, after) = split_mut(rest, row.len());
+        before.fill(0.0);
+        copied
+            .iter_mut()
+            .zip(row)
+            .for_each(|(to, from)| *to = *from);
+        after.fill(0.0);
+    }
+}
+
+/// Neighbouring places of an output row: rows are places.
+struct Neighbours<'a> {
+    window: &'a Window,
+    /// From the first place's window on, in lines of `line`.
+    from: &'a [f32],
+    line: usize,
+    weights: &'a [f32],
+    columns: usize,
+    /// From the first place on.
+    to: &'a mut [f32],
+    column: usize,
+    end: Option<End<'a>>,
+}
+
+impl Neighbours<'_> {
+    /// `count` places, in tiles of equal height: as many places as keep the adders busy, where with more the compiler
+    /// runs out of registers for where their numbers lie.
+    #[inline(always)]
+    fn run<V: Vectors>(mut self, count: usize) {
+        let columns = self.columns;
+        match count.div_ceil(count.div_ceil(7).max(1)) {
+            7 => tiles::<V, 7, 7>(count, columns, &mut self),
+            5 | 6 if count > 5 => tiles::<V, 6, 6>(count, columns, &mut self),
+            4 | 5 => tiles::<V, 4, 4>(count, columns, &mut self),
+            _ => tiles::<V, 1, 1>(count, columns, &mut self),
+        }
+    }
+}
+
+impl Tiled for Neighbours<'_> {
+    const AGAIN: bool = true;
+
+    #[inline(always)]
+    fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
+        let Window {
+            y, x, channels_in, ..
+        } = *self.window;
+        let step = x.stride.wrapping_mul(channels_in);
+        let run = x.size.wrapping_mul(channels_in);
+        let mut sums = [V::splat(0.0); R];
+        let weights = self
+            .weights
+            .chunks_exact(run.wrapping_mul(self.columns).max(1));
+        for (ky, weights) in weights.take(y.size).enumerate() {
             let at = row
-                .wrapping_add(r)
-                .wrapping_mul(group.to_step)
-                .wrapping_add(group.to)
-                .wrapping_add(column);
-            store(sum.plus(bias), self.task.output, at);
+                .wrapping_mul(step)
+                .wrapping_add(ky.wrapping_mul(self.line));
+            add_run(
+                &mut sums,
+                self.from,
+                at,
+                step,
+                run,
+                weights,
+                self.columns,
+                column,
+            );
+        }
+        if let Some(end) = self.end {
+            end.of(&mut sums, column);
+        }
+        for (r, sum) in sums.into_iter().enumerate() {
+            let place = row.wrapping_add(r).wrapping_mul(self.window.channels_out);
+            let at = place.wrapping_add(self.column).wrapping_add(column);
+            store(sum, self.to, at);
         }
     }
 }
@@ -294,6 +452,7 @@ impl Forward<'_> {
         let inputs = self.input.chunks_exact(window.input_len().max(1));
         let outputs = self.output.chunks_exact_mut(window.output_len().max(1));
         let bias = self.bias.first().copied().unwrap_or(0.0);
+        let mut finite = true;
         let block_len = rows.saturating_mul(window.x.output).max(1);
         for (input, output) in inputs.zip(outputs) {
             for (block, output) in output.chunks_mut(block_len).enumerate() {
@@ -332,10 +491,15 @@ impl Forward<'_> {
                 let rows = output.chunks_exact_mut(window.x.output.max(1));
                 for (output, sums) in rows.zip(sums.chunks_exact(width)) {
                     for (output, sum) in output.iter_mut().zip(sums) {
-                        *output = sum + bias;
+                        let sum = sum + bias;
+                        finite &= is_finite(sum);
+                        *output = if self.relu && sum <= 0.0 { 0.0 } else { sum };
                     }
                 }
             }
+        }
+        if !finite {
+            self.not_finite.store(true, Ordering::Relaxed);
         }
         true
     }
@@ -437,18 +601,9 @@ impl Task for InputGradient<'_> {
     }
 
     #[inline(always)]
-    fn run<M: Machine, V: Vectors, const ROWS: usize>(self) {
-        let (samples, window) = (self.units(), self.window);
-        let taps = window.y.size.wrapping_mul(window.x.size);
-        let products = taps.saturating_mul(window.channels_out);
-        if ROWS > 1 && products.saturating_mul(V::Wide::LANES) <= SCRATCH.wrapping_mul(2) {
-            let mut scratch = Scratch([0.0; SCRATCH.wrapping_mul(2)]);
-            let mut channels = InputChannels::<ROWS> {
-                task: self,
-                samples,
-                turned: &mut scratch.0,
-            };
-            tiles::<V, 1, 1>(1, window.channels_in, &mut channels);
+    fn run<M: Machine, V: Vectors, const ROWS: usize>(mut self) {
+        let window = self.window;
+        if ROWS > 1 && (self.spread::<V, ROWS>() || self.turn::<V>()) {
             return;
         }
         let inputs = self
@@ -477,148 +632,229 @@ impl Task for InputGradient<'_> {
     }
 }
 
-/// All sums, for a vector of channels at a time.
-struct InputChannels<'a, 's, const ROWS: usize> {
-    task: InputGradient<'a>,
-    samples: usize,
-    /// Room for `[ky][kx, the last first][filter][lane]`.
-    turned: &'s mut [f32],
-}
-
-impl<const ROWS: usize> Tiled for InputChannels<'_, '_, ROWS> {
-    const AGAIN: bool = true;
-
+impl InputGradient<'_> {
+    /// Each number of the output's gradient that is not zero is multiplied by its filter's kernel, which lies over neighbouring
+    /// numbers of the input. Whether it pays, and the working memory was enough.
     #[inline(always)]
-    fn tile<V: Vector, const R: usize>(&mut self, _row: usize, column: usize) {
-        let window = self.task.window;
+    fn spread<V: Vectors, const ROWS: usize>(&mut self) -> bool {
+        let window = self.window;
+        let Window { y, x, .. } = window;
         let (channels, filters) = (window.channels_in, window.channels_out);
-        let (size, lanes) = (window.x.size, V::LANES);
-        let turned = self
-            .turned
-            .chunks_exact_mut(filters.wrapping_mul(lanes).max(1));
-        for (tap, turned) in turned.enumerate() {
-            let ky = tap.checked_div(size).unwrap_or(0);
-            // The other way round along the row, for where the place of the output goes up, the tap goes down.
-            let kx = size
-                .wrapping_sub(1)
-                .wrapping_sub(tap.wrapping_sub(ky.wrapping_mul(size)));
-            let tap = ky
-                .wrapping_mul(size)
-                .wrapping_add(kx)
-                .wrapping_mul(channels);
-            let tap = tap.wrapping_add(column).wrapping_mul(filters);
-            let Some(weights) = self.task.weights.get(tap..) else {
-                break;
-            };
-            for (lane, weights) in weights.chunks(filters.max(1)).take(lanes).enumerate() {
-                for (turned, weight) in turned.chunks_exact_mut(lanes).zip(weights) {
-                    if let Some(turned) = turned.get_mut(lane) {
-                        *turned = *weight;
+        let run = x.size.wrapping_mul(channels);
+        let kernel = y.size.wrapping_mul(run);
+        let seen = |axis: Axis| {
+            let last = axis.output.wrapping_sub(1).wrapping_mul(axis.stride);
+            last.wrapping_add(axis.size)
+        };
+        let (lines, line) = (seen(y), seen(x).saturating_mul(channels));
+        if lines.saturating_mul(line) > SCRATCH
+            || self.weights.len() > SCRATCH
+            || filters > LISTED
+            || !self.is_spread_cheaper(kernel)
+        {
+            return false;
+        }
+        let mut turned = Scratch([0.0; SCRATCH]);
+        transpose::<V, ROWS>(
+            self.weights,
+            filters,
+            kernel,
+            filters,
+            &mut turned.0,
+            kernel,
+        );
+        let mut sums = Scratch([0.0; SCRATCH]);
+        let sums = split_mut(&mut sums.0, lines.wrapping_mul(line)).0;
+        let mut listed = [(0, 0); LISTED];
+        let gradients = self.gradient.chunks_exact(window.output_len().max(1));
+        let input_len = window.input_len().max(1);
+        for (gradient, to) in gradients.zip(self.input_gradient.chunks_exact_mut(input_len)) {
+            sums.fill(0.0);
+            let rows = gradient.chunks_exact(x.output.wrapping_mul(filters).max(1));
+            for (oy, row) in rows.enumerate() {
+                let mut at = oy.wrapping_mul(y.stride).wrapping_mul(line);
+                for place in row.chunks_exact(filters.max(1)) {
+                    let length = list(place.iter(), 0, kernel, &mut listed, 0);
+                    let listed = listed.get(..length).unwrap_or(&[]);
+                    if !listed.is_empty() {
+                        Spread {
+                            from: &turned.0,
+                            line: run,
+                            listed,
+                            sums: sums.get_mut(at..).unwrap_or(&mut []),
+                            pitch: line,
+                        }
+                        .run::<V>(y.size, run);
+                    }
+                    at = at.wrapping_add(x.stride.wrapping_mul(channels));
+                }
+            }
+            // What lay on the padding is left out; what no window saw is zero.
+            let row_len = x.input.wrapping_mul(channels).max(1);
+            for (iy, to) in to.chunks_exact_mut(row_len).enumerate() {
+                let row = sample(sums, iy.wrapping_add(y.before), line);
+                let row = row.get(x.before.wrapping_mul(channels)..).unwrap_or(&[]);
+                let (copied, rest) = split_mut(to, row.len());
+                copied
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(to, from)| *to = *from);
+                rest.fill(0.0);
+            }
+        }
+        true
+    }
+
+    /// Compares the vectors that have to be multiplied and added, and what each place costs besides, as measured.
+    #[inline(always)]
+    fn is_spread_cheaper(&self, kernel: usize) -> bool {
+        let Window {
+            channels_in: channels,
+            channels_out: filters,
+            ..
+        } = self.window;
+        // Without: about twelve products at a time.
+        let products = self.input_gradient.len().saturating_mul(kernel);
+        let products = products.saturating_mul(filters).checked_div(channels);
+        let otherwise = products.and_then(|all| all.checked_div(12)).unwrap_or(0);
+        let vectors = kernel.div_ceil(MOST_LANES);
+        let place = vectors.saturating_mul(3).saturating_add(20);
+        let places = self.gradient.len().checked_div(filters).unwrap_or(0);
+        let left = otherwise.saturating_sub(places.saturating_mul(place));
+        let most = left.checked_div(vectors).unwrap_or(0);
+        most >= self.gradient.len() || most >= count_nonzero(self.gradient)
+    }
+
+    /// With stride 1, a convolution of the output's gradient with the kernel turned by half a circle: where places of the output
+    /// go up, taps go down. With another stride, sums of samples at a time. Whether the working memory was enough.
+    #[inline(always)]
+    fn turn<V: Vectors>(&mut self) -> bool {
+        let window = self.window;
+        let (channels, filters) = (window.channels_in, window.channels_out);
+        let taps = window.y.size.wrapping_mul(window.x.size);
+        let mut scratch = Scratch([0.0; SCRATCH.wrapping_mul(2)]);
+        let turned = &mut scratch.0;
+        // Channels at a time.
+        let most = turned.len().checked_div(taps.saturating_mul(filters));
+        let most = most.unwrap_or(0).min(channels);
+        let most = if most < channels {
+            most.wrapping_sub(most % MOST_LANES)
+        } else {
+            most
+        };
+        if most == 0 {
+            return false;
+        }
+        let mirrored = |axis: Axis| Axis {
+            input: axis.output,
+            output: axis.input,
+            before: axis.size.wrapping_sub(1).wrapping_sub(axis.before),
+            ..axis
+        };
+        let mut column: usize = 0;
+        while column < channels {
+            let columns = most.min(channels.wrapping_sub(column));
+            let tap_len = channels.wrapping_mul(filters).max(1);
+            let each = turned.chunks_exact_mut(columns.wrapping_mul(filters).max(1));
+            for (turned, weights) in each.zip(self.weights.chunks_exact(tap_len).rev()) {
+                let weights = weights.chunks_exact(filters.max(1)).skip(column);
+                for (lane, weights) in weights.take(columns).enumerate() {
+                    for (turned, weight) in turned.chunks_exact_mut(columns).zip(weights) {
+                        if let Some(turned) = turned.get_mut(lane) {
+                            *turned = *weight;
+                        }
                     }
                 }
             }
+            if (window.y.stride, window.x.stride) == (1, 1) {
+                let mut slide = Slide {
+                    window: Window {
+                        y: mirrored(window.y),
+                        x: mirrored(window.x),
+                        channels_in: filters,
+                        channels_out: channels,
+                    },
+                    from: self.gradient,
+                    weights: &*turned,
+                    columns,
+                    to: &mut *self.input_gradient,
+                    column,
+                    end: None,
+                };
+                if !slide.run::<V>() {
+                    return false;
+                }
+            } else {
+                let samples = self.units();
+                let mut sums = StridedSums {
+                    gradient: self.gradient,
+                    turned: &*turned,
+                    columns,
+                    input_gradient: &mut *self.input_gradient,
+                    window,
+                    column,
+                    y: 0,
+                    x: 0,
+                };
+                for y in 0..window.y.input {
+                    for x in 0..window.x.input {
+                        (sums.y, sums.x) = (y, x);
+                        tiles::<V, 4, 4>(samples, columns, &mut sums);
+                    }
+                }
+            }
+            column = column.wrapping_add(columns);
         }
-        let interior = if window.x.stride == 1 {
-            let x = window.x;
-            let mirrored = Axis {
-                input: x.output,
-                output: x.input,
-                before: x.size.wrapping_sub(1).wrapping_sub(x.before),
-                ..x
-            };
-            mirrored.interior()
-        } else {
-            0..0
-        };
-        let mut sums = InputSums {
-            gradient: self.task.gradient,
-            turned: &*self.turned,
-            input_gradient: &mut *self.task.input_gradient,
-            window,
-            group: Group::default(),
-            column,
-            vector: core::marker::PhantomData::<V>,
-        };
-        groups::<ROWS>(
-            self.samples,
-            (window.y.input, window.x.input),
-            interior,
-            (window.output_len(), window.input_len()),
-            (filters, channels),
-            &mut sums,
-        );
+        true
     }
 }
 
-/// A group's sums of a vector of channels: rows are places.
-struct InputSums<'a, V> {
+/// The sums of one place of the input: rows are samples, columns are channels.
+struct StridedSums<'a> {
     gradient: &'a [f32],
+    /// `[ky, the last first][kx, the last first][filter][column]`.
     turned: &'a [f32],
+    columns: usize,
     input_gradient: &'a mut [f32],
     window: Window,
-    group: Group,
-    /// The first channel.
+    /// The first column's channel.
     column: usize,
-    vector: core::marker::PhantomData<V>,
+    y: usize,
+    x: usize,
 }
 
-impl<V: Vector> Grouped for InputSums<'_, V> {
-    #[inline(always)]
-    fn group<const ROWS: usize>(&mut self, group: Group) {
-        self.group = group;
-        bands::<V, PLACES, _>(group.count, 0, V::LANES, self);
-    }
-}
-
-impl<Of> Tiled for InputSums<'_, Of> {
+impl Tiled for StridedSums<'_> {
     const AGAIN: bool = true;
 
     #[inline(always)]
-    fn tile<V: Vector, const R: usize>(&mut self, row: usize, _column: usize) {
-        let (window, group) = (&self.window, &self.group);
+    fn tile<V: Vector, const R: usize>(&mut self, row: usize, column: usize) {
+        let window = &self.window;
         let filters = window.channels_out;
         let ((windows_y, first_ky), (windows_x, first_kx)) =
-            (window.y.windows(group.y), window.x.windows(group.x));
-        let from = group.from.wrapping_add(row.wrapping_mul(group.from_step));
+            (window.y.windows(self.y), window.x.windows(self.x));
+        let last = |size: usize, tap: usize| size.wrapping_sub(1).wrapping_sub(tap);
+        let (first_ky, first_kx) = (last(window.y.size, first_ky), last(window.x.size, first_kx));
+        let from = row.wrapping_mul(window.output_len());
         let mut sums = [V::splat(0.0); R];
         for (step_y, oy) in windows_y.enumerate() {
-            let ky = first_ky.wrapping_sub(step_y.wrapping_mul(window.y.stride));
-            let tap = ky
-                .wrapping_add(1)
-                .wrapping_mul(window.x.size)
-                .wrapping_sub(1)
-                .wrapping_sub(first_kx);
-            let at = oy
-                .wrapping_mul(window.x.output)
-                .wrapping_add(windows_x.start)
-                .wrapping_mul(filters);
-            // Neighbouring taps lie side by side on both sides.
-            let (times, count) = if window.x.stride == 1 {
-                (1, windows_x.len())
-            } else {
-                (windows_x.len(), 1)
-            };
-            for step in 0..times {
-                let at = from
-                    .wrapping_add(at)
-                    .wrapping_add(step.wrapping_mul(filters));
-                let length = count.wrapping_mul(filters);
-                let tap = tap.wrapping_add(step.wrapping_mul(window.x.stride));
-                let turned = self
-                    .turned
-                    .get(tap.wrapping_mul(filters).wrapping_mul(V::LANES)..)
-                    .unwrap_or(&[]);
-                let (gradient, step) = (self.gradient, group.from_step);
-                add_run(&mut sums, gradient, at, step, length, turned, V::LANES, 0);
+            let ky = first_ky.wrapping_add(step_y.wrapping_mul(window.y.stride));
+            for (step_x, ox) in windows_x.clone().enumerate() {
+                let kx = first_kx.wrapping_add(step_x.wrapping_mul(window.x.stride));
+                let tap = ky.wrapping_mul(window.x.size).wrapping_add(kx);
+                let turned = tap.wrapping_mul(filters).wrapping_mul(self.columns);
+                let turned = self.turned.get(turned..).unwrap_or(&[]);
+                let place = oy.wrapping_mul(window.x.output).wrapping_add(ox);
+                let at = from.wrapping_add(place.wrapping_mul(filters));
+                let gradients = runs(self.gradient, at, window.output_len(), filters);
+                add_products(&mut sums, gradients, turned, self.columns, column);
             }
         }
+        let place = self.y.wrapping_mul(window.x.input).wrapping_add(self.x);
+        let place = place.wrapping_mul(window.channels_in);
         for (r, sum) in sums.into_iter().enumerate() {
-            let at = row
-                .wrapping_add(r)
-                .wrapping_mul(group.to_step)
-                .wrapping_add(group.to)
-                .wrapping_add(self.column);
-            store(sum, self.input_gradient, at);
+            let at = row.wrapping_add(r).wrapping_mul(window.input_len());
+            let at = at.wrapping_add(place).wrapping_add(self.column);
+            store(sum, self.input_gradient, at.wrapping_add(column));
         }
     }
 }
@@ -827,10 +1063,23 @@ impl<S: GradientSink> WeightGradient<'_, S> {
         let block = window.x.output.wrapping_mul(filters).wrapping_mul(rows);
         for (input, gradient) in inputs.zip(gradients) {
             for (block, gradient) in gradient.chunks(block.max(1)).enumerate() {
-                let first = block.wrapping_mul(rows).wrapping_mul(window.y.stride);
-                copy_padded(&window, input, first, padded, row_len);
+                let top = block.wrapping_mul(rows);
+                let more = rows.min(window.y.output.wrapping_sub(top)).wrapping_sub(1);
+                let lines = more
+                    .wrapping_mul(window.y.stride)
+                    .wrapping_add(window.y.size);
+                let lines = split_mut(padded, lines.wrapping_mul(row_len)).0;
+                pad(&window, input, (top, 0), lines, row_len);
                 for (filter, sums) in sums.chunks_exact_mut(sums_len.max(1)).enumerate() {
-                    let listed = list(&window, gradient, filter, row_len, &mut listed);
+                    let mut length = 0;
+                    let rows = gradient.chunks_exact(window.x.output.wrapping_mul(filters).max(1));
+                    for (oy, row) in rows.enumerate() {
+                        let at = oy.wrapping_mul(window.y.stride).wrapping_mul(row_len);
+                        let of_filter = row.iter().skip(filter).step_by(filters.max(1));
+                        let step = window.x.stride.wrapping_mul(channels);
+                        length = list(of_filter, at, step, &mut listed, length);
+                    }
+                    let listed = listed.get(..length).unwrap_or(&[]);
                     let (mut runs, mut at) = (runs.clone().peekable(), 0);
                     while let Some(run) = runs.next() {
                         let (length, mut count) = (run.size.wrapping_mul(channels), 1usize);
@@ -844,14 +1093,17 @@ impl<S: GradientSink> WeightGradient<'_, S> {
                             .ky
                             .wrapping_mul(row_len)
                             .wrapping_add(run.kx.wrapping_mul(channels));
+                        // What is behind a run's end is of no use.
+                        let columns =
+                            length.next_multiple_of(if length > 8 { MOST_LANES } else { 8 });
                         Spread {
-                            padded: padded.get(tap..).unwrap_or(&[]),
-                            row_len,
+                            from: padded.get(tap..).unwrap_or(&[]),
+                            line: row_len,
                             listed,
                             sums: sums.get_mut(at..).unwrap_or(&mut []),
                             pitch,
                         }
-                        .run::<V>(count, length);
+                        .run::<V>(count, columns);
                         at = at.wrapping_add(pitch.wrapping_mul(count));
                     }
                 }
@@ -911,8 +1163,7 @@ impl<S: GradientSink> WeightGradient<'_, S> {
             .saturating_sub(list)
             .checked_div(each)
             .unwrap_or(0);
-        let is_nonzero = |gradient: &f32| u32::from(*gradient != 0.0);
-        most >= all || most >= self.gradient.iter().map(is_nonzero).sum::<u32>() as usize
+        most >= all || most >= count_nonzero(self.gradient)
     }
 }
 
@@ -922,72 +1173,54 @@ const SPREAD_SUMS: usize = 4096;
 /// Places of an output that are listed at a time.
 const LISTED: usize = 1024;
 
-/// Copies the rows of a sample from `first` on, as many as there is room for; row 0 is the padding's first. The padding on
-/// the left and right is there already.
+/// Appends those of `numbers` that are not zero to the first `length` of `listed`, with places from `at` on in steps of
+/// `step`: how many there are then.
 #[inline(always)]
-fn copy_padded(window: &Window, input: &[f32], first: usize, padded: &mut [f32], row_len: usize) {
-    let before = window.x.before.wrapping_mul(window.channels_in);
-    for (index, padded) in padded.chunks_exact_mut(row_len).enumerate() {
-        let iy = first.wrapping_add(index).checked_sub(window.y.before);
-        let row = iy.map_or(&[][..], |iy| {
-            sample(input, iy, window.x.input.wrapping_mul(window.channels_in))
-        });
-        if row.is_empty() {
-            padded.fill(0.0);
+fn list<'n>(
+    numbers: impl Iterator<Item = &'n f32>,
+    mut at: usize,
+    step: usize,
+    listed: &mut [(u32, u32)],
+    mut length: usize,
+) -> usize {
+    for number in numbers {
+        let bits = number.to_bits();
+        if let Some(entry) = listed.get_mut(length) {
+            *entry = (at as u32, bits);
         }
-        let padded = padded.get_mut(before..).unwrap_or(&mut []);
-        padded
-            .iter_mut()
-            .zip(row)
-            .for_each(|(to, from)| *to = *from);
+        // Without a branch that nobody could predict; the sign is left out.
+        length = length.wrapping_add(usize::from(bits << 1 != 0));
+        at = at.wrapping_add(step);
     }
+    length
 }
 
-/// The places where the gradient of a filter is not zero: where the window begins in the padded input, and the
-/// gradient's bits.
+/// How many numbers are not zero.
 #[inline(always)]
-fn list<'l>(
-    window: &Window,
-    gradient: &[f32],
-    filter: usize,
-    row_len: usize,
-    listed: &'l mut [(u32, u32)],
-) -> &'l [(u32, u32)] {
-    let filters = window.channels_out.max(1);
-    let mut length: usize = 0;
-    let rows = gradient.chunks_exact(window.x.output.wrapping_mul(filters).max(1));
-    let step = window.x.stride.wrapping_mul(window.channels_in) as u32;
-    for (oy, row) in rows.enumerate() {
-        let mut at = oy.wrapping_mul(window.y.stride).wrapping_mul(row_len) as u32;
-        for gradient in row.iter().skip(filter).step_by(filters) {
-            let bits = gradient.to_bits();
-            if let Some(entry) = listed.get_mut(length) {
-                *entry = (at, bits);
-            }
-            // Without a branch that nobody could predict; the sign is left out.
-            length = length.wrapping_add(usize::from(bits << 1 != 0));
-            at = at.wrapping_add(step);
-        }
-    }
-    listed.get(..length).unwrap_or(&[])
+fn count_nonzero(numbers: &[f32]) -> usize {
+    numbers
+        .iter()
+        .map(|number| u32::from(*number != 0.0))
+        .sum::<u32>() as usize
 }
 
-/// Sums of one filter: rows are rows of the kernel, columns are the numbers under them.
+/// A kernel's sums, to each of which the products of listed numbers are added: rows are rows of the kernel, columns are the
+/// numbers under them.
 struct Spread<'a> {
-    /// From the first tap on.
-    padded: &'a [f32],
-    row_len: usize,
+    /// Lines of `line` numbers.
+    from: &'a [f32],
+    line: usize,
+    /// Where in `from` the numbers begin by which a number is multiplied, and that number's bits.
     listed: &'a [(u32, u32)],
-    /// In rows of `pitch`.
+    /// In lines of `pitch`.
     sums: &'a mut [f32],
     pitch: usize,
 }
 
 impl Spread<'_> {
-    /// For `rows` rows of the kernel, with `run` numbers under each: as many vectors at a time as keep the adders busy.
+    /// As many vectors at a time as keep the adders busy.
     #[inline(always)]
-    fn run<V: Vectors>(mut self, rows: usize, run: usize) {
-        let columns = run.next_multiple_of(if run > 8 { MOST_LANES } else { 8 });
+    fn run<V: Vectors>(mut self, rows: usize, columns: usize) {
         let column =
             bands::<Pair<Pair<V::Wide, V::Wide>, V::Wide>, 3, _>(rows, 0, columns, &mut self);
         let column = bands::<Pair<V::Wide, V::Wide>, 3, _>(rows, column, columns, &mut self);
@@ -1005,10 +1238,10 @@ impl Tiled for Spread<'_> {
                 .wrapping_mul(self.pitch)
                 .wrapping_add(column)
         };
-        let at = row.wrapping_mul(self.row_len).wrapping_add(column);
-        let last = at.wrapping_add(R.wrapping_sub(1).wrapping_mul(self.row_len));
-        let length = self.padded.len().saturating_sub(last);
-        let mut rows: [&[f32]; R] = runs(self.padded, at, self.row_len, length);
+        let at = row.wrapping_mul(self.line).wrapping_add(column);
+        let last = at.wrapping_add(R.wrapping_sub(1).wrapping_mul(self.line));
+        let length = self.from.len().saturating_sub(last);
+        let mut rows: [&[f32]; R] = runs(self.from, at, self.line, length);
         for row in &mut rows {
             // From here on the compiler knows that all rows are equally long, and checks once.
             let Some(cut) = row.get(..length) else { return };

@@ -70,6 +70,15 @@ pub trait Vector: Copy + Send {
 
     /// The products, lane by lane.
     fn times(self, other: Self) -> Self;
+
+    /// Lane by lane, `other` where it is larger, this one where not.
+    fn largest(self, other: Self) -> Self;
+
+    /// Whether no lane is an infinity or a NaN.
+    fn is_finite(self) -> bool;
+
+    /// Lane by lane: the lane of `values` where this one and `other` are equal, `otherwise` where not.
+    fn where_equal(self, other: Self, values: Self, otherwise: Self) -> Self;
 }
 
 /// A vector whose lanes an instruction moves.
@@ -108,6 +117,27 @@ impl<const N: usize> Vector for [f32; N] {
     fn times(mut self, other: Self) -> Self {
         self.iter_mut().zip(other).for_each(|(x, y)| *x *= y);
         self
+    }
+
+    #[inline(always)]
+    fn largest(mut self, other: Self) -> Self {
+        let lanes = self.iter_mut().zip(other);
+        lanes.for_each(|(x, y)| *x = if y > *x { y } else { *x });
+        self
+    }
+
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        activation::all_finite(&self)
+    }
+
+    #[inline(always)]
+    fn where_equal(self, other: Self, values: Self, mut otherwise: Self) -> Self {
+        let lanes = otherwise.iter_mut().zip(values);
+        for ((otherwise, value), (x, y)) in lanes.zip(self.into_iter().zip(other)) {
+            *otherwise = if x == y { value } else { *otherwise };
+        }
+        otherwise
     }
 }
 
@@ -161,6 +191,24 @@ impl<A: Vector, B: Vector> Vector for Pair<A, B> {
     fn times(self, other: Self) -> Self {
         Self(self.0.times(other.0), self.1.times(other.1))
     }
+
+    #[inline(always)]
+    fn largest(self, other: Self) -> Self {
+        Self(self.0.largest(other.0), self.1.largest(other.1))
+    }
+
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.0.is_finite() & self.1.is_finite()
+    }
+
+    #[inline(always)]
+    fn where_equal(self, other: Self, values: Self, otherwise: Self) -> Self {
+        Self(
+            self.0.where_equal(other.0, values.0, otherwise.0),
+            self.1.where_equal(other.1, values.1, otherwise.1),
+        )
+    }
 }
 
 /// The vectors that a processor has.
@@ -197,14 +245,23 @@ pub trait Task: Sized + Send {
 }
 
 /// Who computes tasks: one core with portable code, or a desktop's threads with wide vectors.
-pub trait Executor {
+pub trait Executor: Sync {
     /// Computes the whole task before it returns.
     fn execute<T: Task>(&self, task: T);
+
+    /// Does two things that know nothing of one another, of about `operations` elementary operations together, before it
+    /// returns: one after the other where there is one core.
+    #[inline]
+    fn join(&self, operations: usize, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+        let _ = operations;
+        first();
+        second();
+    }
 }
 
 /// Computes everything on the calling core, in portable code with tiles that suit 32 floating-point registers.
 #[derive(Clone, Copy, Debug)]
-pub struct Sequential<M = Portable>(core::marker::PhantomData<M>);
+pub struct Sequential<M = Portable>(core::marker::PhantomData<fn() -> M>);
 
 impl<M> Sequential<M> {
     /// The executor.

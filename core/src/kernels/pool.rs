@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Machine, Task, Vector, Vectors, load, split, split_mut, store};
+use super::{Machine, Task, Tiled, Vector, Vectors, load, split, split_mut, store, tiles};
 use crate::shape::{Axis, Window};
 
 /// `output[s][oy][ox][c]` is the largest input of the window; of equal ones the first in (ky, kx). Padding never wins.
@@ -58,17 +58,15 @@ impl Task for Forward<'_> {
         for (input, output) in inputs.zip(output.chunks_exact_mut(window.output_len().max(1))) {
             let rows = output.chunks_exact_mut(window.x.output.wrapping_mul(channels).max(1));
             for (oy, row) in rows.enumerate() {
-                let row_taps = window.y.taps(oy);
+                let mut taps = RowTaps::new(&window, oy);
                 for (ox, output) in row.chunks_exact_mut(channels.max(1)).enumerate() {
-                    let taps = Taps::new(&window, &row_taps, ox);
-                    each_channel(
-                        channels,
-                        &mut Largest {
-                            input,
-                            output,
-                            taps,
-                        },
-                    );
+                    let taps = taps.at(ox);
+                    let mut largest = Largest {
+                        input,
+                        output,
+                        taps,
+                    };
+                    tiles::<V, 1, 1>(1, channels, &mut largest);
                 }
             }
         }
@@ -82,31 +80,21 @@ struct Largest<'a> {
     taps: Taps,
 }
 
-impl Largest<'_> {
-    #[inline(always)]
-    fn among<const W: usize>(&mut self, channel: usize, mut taps: impl Iterator<Item = usize>) {
-        let Some(first) = taps.next() else { return };
-        let Some(mut best) = load::<[f32; W]>(self.input, first.wrapping_add(channel)) else {
-            return;
-        };
-        for tap in taps {
-            let Some(values) = load::<[f32; W]>(self.input, tap.wrapping_add(channel)) else {
-                return;
-            };
-            for (best, value) in best.iter_mut().zip(values) {
-                *best = if value > *best { value } else { *best };
-            }
-        }
-        store(best, self.output, channel);
-    }
-}
+impl Tiled for Largest<'_> {
+    const AGAIN: bool = true;
 
-impl Channels for Largest<'_> {
     #[inline(always)]
-    fn channels<const W: usize>(&mut self, channel: usize) {
-        match self.taps.two_by_two() {
-            Some(taps) if W > 1 => self.among::<W>(channel, taps.into_iter()),
-            _ => self.among::<W>(channel, self.taps.clone()),
+    fn tile<V: Vector, const R: usize>(&mut self, _row: usize, channel: usize) {
+        let numbers = |tap: usize| load::<V>(self.input, tap.wrapping_add(channel));
+        let best = match self.taps.two_by_two() {
+            Some(taps) if V::LANES > 1 => match taps.map(numbers) {
+                [Some(a), Some(b), Some(c), Some(d)] => Some(a.largest(b).largest(c).largest(d)),
+                _ => None,
+            },
+            _ => self.taps.clone().filter_map(numbers).reduce(V::largest),
+        };
+        if let Some(best) = best {
+            store(best, self.output, channel);
         }
     }
 }
@@ -124,6 +112,8 @@ pub struct InputGradient<'a> {
     pub input_gradient: &'a mut [f32],
     /// The geometry.
     pub window: Window,
+    /// Whether the input is what relu gave, and its slope is to be taken too.
+    pub relu: bool,
 }
 
 impl Task for InputGradient<'_> {
@@ -153,14 +143,14 @@ impl Task for InputGradient<'_> {
                 output,
                 gradient,
                 input_gradient,
-                window: self.window,
+                ..self
             },
             Self {
                 input: input_rest,
                 output: output_rest,
                 gradient: gradient_rest,
                 input_gradient: rest,
-                window: self.window,
+                ..self
             },
         )
     }
@@ -173,6 +163,7 @@ impl Task for InputGradient<'_> {
             gradient,
             input_gradient,
             window,
+            relu,
         } = self;
         let (input_len, output_len) = (window.input_len().max(1), window.output_len().max(1));
         let inputs = input
@@ -192,21 +183,22 @@ impl Task for InputGradient<'_> {
                 .chunks_exact(channels.max(1))
                 .zip(gradient.chunks_exact(channels.max(1)));
             let (mut oy, mut ox) = (0, 0);
-            let mut row_taps = window.y.taps(oy);
+            let mut taps = RowTaps::new(&window, oy);
             for (output, gradient) in places {
                 let mut winner = Winner {
                     input,
                     input_gradient: &mut *input_gradient,
                     output,
                     gradient,
-                    taps: Taps::new(&window, &row_taps, ox),
+                    taps: taps.at(ox),
                     disjoint,
+                    relu,
                 };
-                each_channel(channels, &mut winner);
+                tiles::<V, 1, 1>(1, channels, &mut winner);
                 ox = ox.wrapping_add(1);
                 if ox == window.x.output {
                     (oy, ox) = (oy.wrapping_add(1), 0);
-                    row_taps = window.y.taps(oy);
+                    taps = RowTaps::new(&window, oy);
                 }
             }
         }
@@ -219,25 +211,6 @@ fn is_tiled(axis: &Axis) -> bool {
     axis.size == axis.stride && axis.before == 0 && covered >= axis.input
 }
 
-/// What is done to some neighbouring channels of a place.
-trait Channels {
-    fn channels<const W: usize>(&mut self, channel: usize);
-}
-
-/// Goes over all channels of a place, eight at a time where there are so many.
-#[inline(always)]
-fn each_channel(channels: usize, work: &mut impl Channels) {
-    let mut channel: usize = 0;
-    while channels.wrapping_sub(channel) >= 8 {
-        work.channels::<8>(channel);
-        channel = channel.wrapping_add(8);
-    }
-    while channel < channels {
-        work.channels::<1>(channel);
-        channel = channel.wrapping_add(1);
-    }
-}
-
 /// Hands the gradient of one output place to the first tap that equals the largest value.
 struct Winner<'a> {
     input: &'a [f32],
@@ -247,48 +220,51 @@ struct Winner<'a> {
     taps: Taps,
     /// Whether no other window has any of these inputs.
     disjoint: bool,
+    relu: bool,
 }
 
 impl Winner<'_> {
     #[inline(always)]
-    fn among<const W: usize>(&mut self, channel: usize, taps: impl Iterator<Item = usize>) {
-        let number = |from| load::<[f32; W]>(from, channel);
+    fn among<V: Vector>(&mut self, channel: usize, taps: impl Iterator<Item = usize>) {
+        let zero = V::splat(0.0);
+        let number = |from| load::<V>(from, channel);
         let Some((best, mut rest)) = number(self.output).zip(number(self.gradient)) else {
             return;
         };
+        if self.relu {
+            rest = best.where_equal(zero, zero, rest);
+        }
         for tap in taps {
             let at = tap.wrapping_add(channel);
-            let to = self.input_gradient.get_mut(at..);
-            let to = to.and_then(|to| to.first_chunk_mut::<W>());
-            let Some((values, to)) = load::<[f32; W]>(self.input, at).zip(to) else {
+            let Some(values) = load::<V>(self.input, at) else {
                 return;
             };
-            let mut gained = [0.0; W];
-            let each = gained.iter_mut().zip(&mut rest).zip(values).zip(best);
-            for (((gained, rest), value), best) in each {
-                let won = value == best;
-                *gained = if won { *rest } else { 0.0 };
-                *rest = if won { 0.0 } else { *rest };
+            let mut gained = values.where_equal(best, rest, zero);
+            rest = values.where_equal(best, zero, rest);
+            if !self.disjoint {
+                // Adding +0.0 where another tap won changes no bit: the sum started at +0.0 and is never -0.0.
+                let before = load(self.input_gradient, at).unwrap_or(zero);
+                gained = before.plus(gained);
             }
-            // Adding +0.0 where another tap won changes no bit: the sum started at +0.0 and is never -0.0.
-            let before = if self.disjoint { [0.0; W] } else { *to };
-            *to = before.plus(gained);
+            store(gained, self.input_gradient, at);
         }
     }
 }
 
-impl Channels for Winner<'_> {
+impl Tiled for Winner<'_> {
+    const AGAIN: bool = false;
+
     #[inline(always)]
-    fn channels<const W: usize>(&mut self, channel: usize) {
+    fn tile<V: Vector, const R: usize>(&mut self, _row: usize, channel: usize) {
         match self.taps.two_by_two() {
-            Some(taps) if W > 1 => self.among::<W>(channel, taps.into_iter()),
-            _ => self.among::<W>(channel, self.taps.clone()),
+            Some(taps) if V::LANES > 1 => self.among::<V>(channel, taps.into_iter()),
+            _ => self.among::<V>(channel, self.taps.clone()),
         }
     }
 }
 
 /// Where the numbers of the input places under the window at one output place begin, in the order (ky, kx).
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Taps {
     at: usize,
     left: usize,
@@ -298,6 +274,39 @@ struct Taps {
     /// Numbers of an input row.
     width: usize,
     channels: usize,
+}
+
+/// The taps at the places of an output row, one place after the other.
+struct RowTaps<'a> {
+    window: &'a Window,
+    rows: (Range<usize>, usize),
+    /// The places that take the same taps.
+    interior: Range<usize>,
+    last: Taps,
+}
+
+impl<'a> RowTaps<'a> {
+    #[inline(always)]
+    fn new(window: &'a Window, oy: usize) -> Self {
+        Self {
+            window,
+            rows: window.y.taps(oy),
+            interior: window.x.interior(),
+            last: Taps::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn at(&mut self, ox: usize) -> Taps {
+        if ox > self.interior.start && ox < self.interior.end {
+            let step = self.window.x.stride.wrapping_mul(self.window.channels_in);
+            self.last.at = self.last.at.wrapping_add(step);
+            self.last.row = self.last.at;
+        } else {
+            self.last = Taps::new(self.window, &self.rows, ox);
+        }
+        self.last.clone()
+    }
 }
 
 impl Taps {
